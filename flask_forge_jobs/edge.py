@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from flask import Response
 from werkzeug.exceptions import HTTPException, MethodNotAllowed
 
-from flask_forge_jobs.api.addresses import V1_PREFIX, converters
+from flask_forge_jobs.api.addresses import V1_PREFIX, Address, converters
 from flask_forge_jobs.api.auditor import Auditor
 from flask_forge_jobs.api.context import Api
 from flask_forge_jobs.api.errors import (
@@ -35,7 +35,7 @@ from flask_forge_jobs.api.standby_reads import StandbyReads
 from flask_forge_jobs.api.table import all_routes
 from flask_forge_jobs.dashboard.forms.rule import FORM_ENDPOINT
 from flask_forge_jobs.dashboard.forms.table import FormTable, form_routes
-from flask_forge_jobs.dashboard.table import Pages, all_pages, links_only
+from flask_forge_jobs.dashboard.table import link_routes, page_addresses, page_routes
 from flask_forge_jobs.errors import ForgeJobsError
 from flask_forge_jobs.storage.base import Storage
 
@@ -63,33 +63,34 @@ class Edge:
         standby: Standby | None = None,
     ) -> None:
         routes = all_routes(enable_demo=options.enable_demo)
-        pages = all_pages() if options.dashboard else links_only()
+        pages = page_addresses(dashboard=options.dashboard)
+        find_pages = page_routes if options.dashboard else link_routes
         forms = form_routes(routes) if options.dashboard else ()
-        self._api = api = Api(storage, options, routes, pages.routes, standby)
+        self._api = api = Api(storage, options, routes, find_pages, standby)
         self._readers = None if standby is None else StandbyReads(api, standby)
         self._auditor = Auditor(api)
         self.guard = Guard(api)
         """Lets a request pass, or raises the error that refuses it."""
         self._cors = Cors(options.cors_origins)
         paths = [each.path for each in all_routes(enable_demo=True)]
-        known = converters([*paths, *(each.path for each in pages.addresses)])
-        self.routed = Routed(routes, pages, FormTable(forms, known))
+        known = converters([*paths, *(each.path for each in pages)])
+        self.routed = Routed(api, pages, FormTable(forms, known))
         self.views = self._views(routes, pages)
         """The view of each endpoint."""
 
     def _views(
-        self, routes: Sequence[Route], pages: Pages
+        self, routes: Sequence[Route], pages: Sequence[Address]
     ) -> Mapping[str, Callable[..., Response]]:
         as_preferred = self._as_preferred
         views: dict[str, Callable[..., Response]] = {
-            address.endpoint: as_preferred for address in pages.addresses
+            address.endpoint: as_preferred for address in pages
         }
         for route in routes:
             views[route.endpoint] = partial(route.view, self._api)
             if route.endpoint in self.routed.twins:
                 views[route.endpoint] = as_preferred
             elif route.mutates:
-                views[route.endpoint] = self._auditor.view(route)
+                views[route.endpoint] = partial(self._auditor.answer, route)
             elif route.may_lag or route.can_reveal:
                 views[route.endpoint] = partial(self._read, route)
         return views
@@ -109,7 +110,7 @@ class Edge:
 
     def send_form(self, **placeholders: str) -> Response:
         """Answer a form."""
-        return self._auditor.view(present_state().route)(**placeholders)
+        return self._auditor.answer(present_state().route, **placeholders)
 
     def end(self, response: Response) -> Response:
         """Add the headers of a response, and count and audit its request."""
@@ -190,13 +191,13 @@ class Routed:
     and those of the pages. A request that prefers a page gets that.
     """
 
-    def __init__(self, routes: Sequence[Route], pages: Pages, forms: FormTable) -> None:
+    def __init__(self, api: Api, pages: Sequence[Address], forms: FormTable) -> None:
         self._forms = forms
-        self._pages = pages
-        self._by_endpoint = {route.endpoint: route for route in routes}
+        self._api = api
+        self._by_endpoint = {route.endpoint: route for route in api.routes}
         places: dict[tuple[str, str], str] = {}
         self.twins: dict[str, str] = {}
-        for each in (*(route.address for route in routes), *pages.addresses):
+        for each in (*(route.address for route in api.routes), *pages):
             first = places.setdefault((each.method, each.path), each.endpoint)
             if first != each.endpoint:
                 self.twins[first] = each.endpoint
@@ -222,6 +223,6 @@ class Routed:
 
     def _route(self, endpoint: str) -> Route:
         if endpoint not in self._by_endpoint:
-            pages = {route.endpoint: route for route in self._pages.routes()}
+            pages = {route.endpoint: route for route in self._api.pages}
             self._by_endpoint.update(pages)
         return self._by_endpoint[endpoint]

@@ -55,14 +55,10 @@ class Auditor:
         # While the database is unavailable every change fails.
         self._failure_throttle = LogThrottle()
 
-    def view(self, route: Route) -> Callable[..., Response]:
-        """Return the view of a mutating route that stores change and entry together."""
+    def answer(self, route: Route, **placeholders: str) -> Response:
+        """Return the answer of a mutating route; store change and entry together."""
         act = self._in_batches if route.in_batches else self._in_one
-
-        def answer(**placeholders: str) -> Response:
-            return act(present_state(), partial(route.view, **placeholders))
-
-        return answer
+        return act(present_state(), partial(route.view, **placeholders))
 
     def _in_one(self, state: RequestState, view: Callable[[Api], Response]) -> Response:
         storage = self._api.storage

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import threading
-import time
 from collections.abc import Callable, Iterable
+from time import sleep
 from typing import TypeVar
 
 from flask_forge_jobs.clock import Clock
@@ -25,11 +25,8 @@ class Composer:
     0.02 s. In a pause it takes the lock without waiting.
     """
 
-    def __init__(
-        self, clock: Clock, pause: Callable[[float], object] = time.sleep
-    ) -> None:
+    def __init__(self, clock: Clock) -> None:
         self._clock = clock
-        self._pause = pause
         self._lock = threading.Lock()
 
     def compose(self, parts: Iterable[T], write: Callable[[T], bytes]) -> list[bytes]:
@@ -45,6 +42,6 @@ class Composer:
             for part in parts:
                 written.append(write(part))
                 if self._clock.monotonic() - began_at >= WORK_S:
-                    self._pause(PAUSE_S)
+                    sleep(PAUSE_S)
                     began_at = self._clock.monotonic()
         return written

@@ -77,7 +77,9 @@ class Guard:
         self._check_permission(state, principal)
         if known is None:
             check_same_site(request)
-        _check_url(route, request)
+        _check_path(request)
+        if route.is_exact:
+            refuse_unknown_parameters(request, route.query)
         if route.is_form:
             self._check_form(state, principal)
         elif request.method not in SAFE_METHODS and has_body(request):
@@ -150,12 +152,6 @@ class Guard:
                 scope.require_job(placeholders["job_id"])
             case Reach.VIEW:
                 pass
-
-
-def _check_url(route: Route, request: Request) -> None:
-    _check_path(request)
-    if route.is_exact:
-        refuse_unknown_parameters(request, route.query)
 
 
 def _check_path(request: Request) -> None:

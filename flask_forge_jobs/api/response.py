@@ -94,11 +94,6 @@ class LastBody:
         return body
 
 
-def array_response(items: Sequence[object], total: int | None = None) -> Response:
-    """Return a JSON array; ``total`` is None if ``items`` are all."""
-    return counted(json_response(items), len(items) if total is None else total)
-
-
 def encoded_array_response(items: Sequence[bytes], total: int) -> Response:
     """Return a JSON array of items that are already JSON, marked if it lacks some."""
     response = counted(encoded_response(b"[%b]" % b",".join(items)), total)
@@ -151,8 +146,21 @@ def add_enqueue_headers(response: Response, result: EnqueueResult) -> None:
     response.headers["X-Job-Deduped"] = "true" if result.is_deduped else "false"
     if result.queue_created:
         response.headers["X-Queue-Created"] = "true"
-    if result.is_replayed:
+    replayed(response, is_replayed=result.is_replayed)
+
+
+def replayed(response: Response, *, is_replayed: bool) -> Response:
+    """Mark the response to a repeated request."""
+    if is_replayed:
         response.headers[REPLAYED_HEADER] = "true"
+    return response
+
+
+def completed(response: Response, *, is_complete: bool) -> Response:
+    """Mark the response to a bulk call that has reached its limit."""
+    if not is_complete:
+        response.headers["X-Bulk-Complete"] = "false"
+    return response
 
 
 def empty_response(status: int = 200) -> Response:

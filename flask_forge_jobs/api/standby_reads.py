@@ -12,7 +12,7 @@ from collections.abc import Callable
 from functools import partial
 from typing import TYPE_CHECKING
 
-from flask import Request, Response, request
+from flask import Response, request
 
 from flask_forge_jobs.api.context import Api
 from flask_forge_jobs.api.request import RequestState
@@ -37,7 +37,7 @@ class StandbyReads:
 
     def answer(self, view: Callable[..., Response], **placeholders: str) -> Response:
         """Return the response of a view that may be a little old."""
-        if not _must_be_current(request):
+        if COOKIE not in request.cookies and not request.cache_control.no_cache:
             read = partial(view, self._on_standby, **placeholders)
             response = self._standby.answer(read)
             if response is not None:
@@ -53,7 +53,3 @@ class StandbyReads:
             self._on_standby.snapshots.forget()
         kept_s = math.ceil(self._standby.max_lag_s) + 1
         keep_cookie(state.request, response, COOKIE, "1", max_age=kept_s)
-
-
-def _must_be_current(request: Request) -> bool:
-    return COOKIE in request.cookies or bool(request.cache_control.no_cache)

@@ -108,7 +108,7 @@ class LocalApi:
         state.reveals = route.can_reveal and state.request.args.get("reveal") == "1"
         placeholders = state.request.view_args or {}
         if route.mutates:
-            response = self._auditor.view(route)(**placeholders)
+            response = self._auditor.answer(route, **placeholders)
         else:
             response = route.view(self._api, **placeholders)
         return self._auditor(state, response)

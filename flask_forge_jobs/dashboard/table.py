@@ -6,8 +6,7 @@ request for one of them, because workers and commands never need any.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from functools import cache
 from importlib import import_module
 from pkgutil import iter_modules
@@ -17,14 +16,6 @@ from flask_forge_jobs.api.addresses import INDEX_PATH, JOB_PAGE_PATH, V1_PREFIX,
 
 if TYPE_CHECKING:
     from flask_forge_jobs.api.routes import Route
-
-
-@dataclass(frozen=True, slots=True)
-class Pages:
-    """The pages of a blueprint; ``routes`` returns their routes."""
-
-    addresses: Sequence[Address]
-    routes: Callable[[], Sequence[Route]]
 
 
 _ADDRESSES = (
@@ -77,20 +68,11 @@ def page_addresses(*, dashboard: bool) -> Sequence[Address]:
     return [each for each in _ADDRESSES if each.path == INDEX_PATH]
 
 
-def all_pages() -> Pages:
-    """Return every page and the static files."""
-    return Pages(page_addresses(dashboard=True), page_routes)
+def link_routes() -> Sequence[Route]:
+    """Return the routes of a blueprint without pages: the links for programs."""
+    from flask_forge_jobs.dashboard.pages.index import LINKS_ONLY
 
-
-def links_only() -> Pages:
-    """Return the pages of a blueprint that serves none: the links for programs."""
-
-    def routes() -> Sequence[Route]:
-        from flask_forge_jobs.dashboard.pages.index import LINKS_ONLY
-
-        return (LINKS_ONLY,)
-
-    return Pages(page_addresses(dashboard=False), routes)
+    return (LINKS_ONLY,)
 
 
 @cache

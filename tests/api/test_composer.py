@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from flask.testing import FlaskClient
 
+from flask_forge_jobs.api import composer as module
 from flask_forge_jobs.api.composer import PAUSE_S, WORK_S, Composer
 from flask_forge_jobs.model.cron import ScheduleDefinition
 from flask_forge_jobs.storage.base import Storage
@@ -25,7 +26,9 @@ def test_parts_are_written_in_their_order() -> None:
     assert composer.compose("", str.encode) == []
 
 
-def test_others_get_a_pause_after_so_much_computing() -> None:
+def test_others_get_a_pause_after_so_much_computing(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     clock, pauses = MovingClock(), list[float]()
     written: list[str] = []
 
@@ -39,7 +42,8 @@ def test_others_get_a_pause_after_so_much_computing() -> None:
         clock.move(2 * WORK_S if part == "large" else 0.3 * WORK_S)
         return b""
 
-    Composer(clock, pause).compose(["large", "a", "b", "c", "d", "e"], write)
+    monkeypatch.setattr(module, "sleep", pause)
+    Composer(clock).compose(["large", "a", "b", "c", "d", "e"], write)
 
     assert written == ["large", "pause", "a", "b", "c", "d", "pause", "e"]
     assert pauses == [PAUSE_S, PAUSE_S]

@@ -16,7 +16,7 @@ from flask_forge_jobs import edge
 from flask_forge_jobs.auth.permissions import Principal
 from flask_forge_jobs.blueprint import BlueprintOptions
 from flask_forge_jobs.dashboard.page import page
-from flask_forge_jobs.dashboard.table import Pages, page_routes
+from flask_forge_jobs.dashboard.table import page_routes
 from flask_forge_jobs.storage.base import Storage
 from tests.api.faulty import faulty_storage
 from tests.api.mounting import PREFIX, mount
@@ -50,9 +50,10 @@ def with_page(
     """
     others = [route for route in page_routes() if route.path != path]
     pages = (*others, page(path, show, **more))
-    table = Pages([each.address for each in pages], lambda: pages)
-    monkeypatch.setattr(blueprint_module, "page_addresses", lambda **_: table.addresses)
-    monkeypatch.setattr(edge, "all_pages", lambda: table)
+    addresses = [each.address for each in pages]
+    for module in (blueprint_module, edge):
+        monkeypatch.setattr(module, "page_addresses", lambda **_: addresses)
+    monkeypatch.setattr(edge, "page_routes", lambda: pages)
     host = app or Flask("host")
     name = f"forge_jobs/{show.__name__}.html"
     host.jinja_loader = DictLoader({name: template})

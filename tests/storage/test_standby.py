@@ -20,7 +20,7 @@ from flask_forge_jobs.api.routes import Route
 from flask_forge_jobs.api.standby_reads import COOKIE, SERVER_HEADER
 from flask_forge_jobs.api.table import all_routes
 from flask_forge_jobs.config.database import DatabaseSettings
-from flask_forge_jobs.dashboard.table import all_pages
+from flask_forge_jobs.dashboard.table import page_routes
 from flask_forge_jobs.errors import (
     ConfigurationError,
     InvalidInputError,
@@ -91,7 +91,7 @@ def test_an_idle_primary_is_no_lag() -> None:
 
 
 def test_what_callers_act_on_is_read_from_the_primary() -> None:
-    routes = (*all_routes(enable_demo=True), *all_pages().routes())
+    routes = (*all_routes(enable_demo=True), *page_routes())
     current = {
         route.path for route in routes if not route.mutates and not route.may_lag
     }
@@ -521,7 +521,7 @@ def _one_that_is_promoted_answers_nothing(site: Site) -> None:
 
 @pytest.mark.long
 def test_a_standby_answers_each_route_that_may_lag(postgres_server: str) -> None:
-    routes = (*all_routes(enable_demo=True), *all_pages().routes())
+    routes = (*all_routes(enable_demo=True), *page_routes())
     lagging = [route for route in routes if route.may_lag]
     with (
         two_servers(postgres_server) as (primary_url, server),

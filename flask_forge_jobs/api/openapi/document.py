@@ -49,7 +49,7 @@ def document(routes: Iterable[Route]) -> Document:
         )
     named = shapes.components() | error_schemas()
     _add_examples(paths, Examples(named))
-    statuses = {status for route in known for status in refusals_of(route)}
+    statuses = sorted({status for route in known for status in refusals_of(route)})
     return {
         "openapi": OPENAPI_VERSION,
         "info": {
@@ -63,7 +63,7 @@ def document(routes: Iterable[Route]) -> Document:
         "components": {
             "schemas": named,
             "headers": headers.components(),
-            "responses": error_responses(statuses),
+            "responses": {str(each): _error_response(each) for each in statuses},
             "securitySchemes": {_SCHEME: {"type": "http", "scheme": "bearer"}},
         },
     }
@@ -177,11 +177,6 @@ def error_schemas() -> Document:
     kinds = {kind for kind, _status in STATUSES.values()} | {_RATE_LIMITED[0]}
     kinds |= {kind for kind, _field in HTTP_KINDS.values()}
     return {_error_name(kind): _error_schema(kind) for kind in sorted(kinds)}
-
-
-def error_responses(statuses: set[int]) -> Document:
-    """Return the response object of each status, by its name in a reference."""
-    return {str(status): _error_response(status) for status in sorted(statuses)}
 
 
 def _error_schema(kind: str) -> Document:

@@ -7,7 +7,7 @@ from typing import Any
 from flask import Response
 
 from flask_forge_jobs.api.context import Api
-from flask_forge_jobs.api.response import json_response
+from flask_forge_jobs.api.response import completed, json_response
 from flask_forge_jobs.api.routes import Reach, Route
 from flask_forge_jobs.api.schemas import bulk as schemas
 from flask_forge_jobs.api.schemas.fields import WholeNumber
@@ -93,9 +93,7 @@ def _deleted(report: BulkReport) -> Response:
 
 def _counted(report: BulkReport) -> Response:
     response = json_response(report.change.changed)
-    if not report.is_complete:
-        response.headers["X-Bulk-Complete"] = "false"
-    return response
+    return completed(response, is_complete=report.is_complete)
 
 
 _RETRY_HEADERS = ("X-Jobs-Skipped", "X-Bulk-Complete")

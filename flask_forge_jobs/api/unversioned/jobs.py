@@ -8,7 +8,7 @@ from marshmallow.fields import List, Nested
 from flask_forge_jobs.api.context import Api
 from flask_forge_jobs.api.response import (
     ENQUEUE_HEADERS,
-    array_response,
+    counted,
     enqueued_response,
     json_response,
 )
@@ -44,7 +44,7 @@ def list_kinds(api: Api) -> Response:
     """Return the kinds of the stored jobs, of all queues or of one."""
     queue_name = api.scope.one(api.query()["queue_name"])
     kinds, total = jobs.list_kinds(api.storage, queue_name)
-    return array_response(kinds, total)
+    return counted(json_response(kinds), total)
 
 
 def scheduled_jobs(api: Api) -> Response:

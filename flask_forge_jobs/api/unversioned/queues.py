@@ -9,6 +9,7 @@ from marshmallow.fields import List, Nested
 
 from flask_forge_jobs.api.context import Api
 from flask_forge_jobs.api.response import (
+    completed,
     counted,
     dumper,
     empty_response,
@@ -54,10 +55,7 @@ def cleanup(api: Api) -> Response:
     arguments = api.body()
     arguments["queue_name"] = api.scope.one(arguments["queue_name"])
     report = queues.cleanup(api.storage, limits=api.bulk_limits, **arguments)
-    response = api.answer(report)
-    if not report.is_complete:
-        response.headers["X-Bulk-Complete"] = "false"
-    return response
+    return completed(api.answer(report), is_complete=report.is_complete)
 
 
 def set_max_workers(api: Api, name: str) -> Response:

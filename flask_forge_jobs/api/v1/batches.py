@@ -13,7 +13,13 @@ from werkzeug.exceptions import Forbidden
 
 from flask_forge_jobs.api.context import Api
 from flask_forge_jobs.api.request import present_state
-from flask_forge_jobs.api.response import REPLAYED_HEADER, empty_response, linked
+from flask_forge_jobs.api.response import (
+    REPLAYED_HEADER,
+    completed,
+    empty_response,
+    linked,
+    replayed,
+)
 from flask_forge_jobs.api.routes import Reach, Route
 from flask_forge_jobs.api.schemas import batches as schemas
 from flask_forge_jobs.api.schemas.jobs import ExactRevealQuerySchema
@@ -54,7 +60,7 @@ def create(api: Api) -> Response:
         key=_request_key(api, "v1_batch_create"),
     )
     api.tell_enqueued(created.results)
-    response = _with_replay(api.answer(created), is_replayed=created.is_replayed)
+    response = replayed(api.answer(created), is_replayed=created.is_replayed)
     response.headers["Location"] = quote(
         f"{request.script_root}{request.path}/{created.id}"
     )
@@ -107,7 +113,7 @@ def add(api: Api, batch_id: str) -> Response:
         key=_request_key(api, f"v1_batch_add {batch_id}"),
     )
     api.tell_enqueued(report.results)
-    return _with_replay(api.answer(report), is_replayed=report.is_replayed)
+    return replayed(api.answer(report), is_replayed=report.is_replayed)
 
 
 def seal(api: Api, batch_id: str) -> Response:
@@ -129,10 +135,7 @@ def retry(api: Api, batch_id: str) -> Response:
         queues=api.scope.queues,
         limits=api.bulk_limits,
     )
-    response = api.answer(report)
-    if not report.is_complete:
-        response.headers["X-Bulk-Complete"] = "false"
-    return response
+    return completed(api.answer(report), is_complete=report.is_complete)
 
 
 def delete(api: Api, batch_id: str) -> Response:
@@ -187,12 +190,6 @@ def _request_key(api: Api, operation: str) -> RequestKey | None:
         return None
     body = dump(present_state().document, "json").encode("ascii")
     return api.request_key(f"{operation} {hashlib.sha256(body).hexdigest()}")
-
-
-def _with_replay(response: Response, *, is_replayed: bool) -> Response:
-    if is_replayed:
-        response.headers[REPLAYED_HEADER] = "true"
-    return response
 
 
 ROUTES = (

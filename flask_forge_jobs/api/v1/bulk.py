@@ -8,6 +8,7 @@ from flask import Response
 from werkzeug.exceptions import Forbidden
 
 from flask_forge_jobs.api.context import Api
+from flask_forge_jobs.api.response import completed
 from flask_forge_jobs.api.routes import Reach, Route
 from flask_forge_jobs.api.schemas.bulk import ActionReportSchema, ActionRequestSchema
 from flask_forge_jobs.api.scope import CLUSTER_MESSAGE
@@ -62,9 +63,7 @@ def act(api: Api) -> Response:
         report = replace(report, skipped=skipped, skips=report.skips + len(foreign))
     response = api.answer(report)
     response.headers["X-Jobs-Skipped"] = str(report.skips)
-    if not report.is_complete:
-        response.headers["X-Bulk-Complete"] = "false"
-    return response
+    return completed(response, is_complete=report.is_complete)
 
 
 ROUTES = (

@@ -13,6 +13,7 @@ from flask_forge_jobs.api.response import (
     ENQUEUE_HEADERS,
     REPLAYED_HEADER,
     add_enqueue_headers,
+    replayed,
 )
 from flask_forge_jobs.api.routes import Reach, Route
 from flask_forge_jobs.api.schemas import new_jobs as schemas
@@ -97,10 +98,7 @@ def enqueue_many(api: Api) -> Response:
         key=api.request_key("v1_enqueue_many"),
     )
     api.tell_enqueued(report.results)
-    response = api.answer(report)
-    if report.is_replayed:
-        response.headers[REPLAYED_HEADER] = "true"
-    return response
+    return replayed(api.answer(report), is_replayed=report.is_replayed)
 
 
 ROUTES = (

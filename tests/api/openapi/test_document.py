@@ -11,7 +11,6 @@ from jsonschema import Draft202012Validator
 from flask_forge_jobs.api.openapi.document import (
     COMMON,
     document,
-    error_responses,
     error_schemas,
     kinds_of,
     refusals_of,
@@ -150,4 +149,6 @@ def test_a_rate_limit_has_seconds_and_no_message() -> None:
 
 
 def test_every_common_status_has_a_response() -> None:
-    assert list(error_responses(set(COMMON))) == [str(status) for status in COMMON]
+    responses = document(all_routes(enable_demo=False))["components"]["responses"]
+
+    assert {str(status) for status in COMMON} <= responses.keys()
