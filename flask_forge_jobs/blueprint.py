@@ -104,6 +104,9 @@ def create_blueprint(
 class _LateBlueprint(Blueprint):
     """A blueprint whose rules build URLs late."""
 
+    # APIFlask, whose OpenAPI document is of the application, asks each blueprint.
+    enable_openapi = False
+
     def register(self, app: App, options: dict[str, Any]) -> None:
         """Add the rules to an application, whose own are as before."""
         own = vars(app).get("url_rule_class")

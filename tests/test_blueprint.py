@@ -112,6 +112,11 @@ def test_every_view_has_the_name_that_extensions_look_up() -> None:
     ]
 
 
+def test_it_is_no_part_of_the_document_of_apiflask() -> None:
+    # APIFlask reads this of each blueprint with a hook, and fails without it.
+    assert vars(type(create_blueprint(UNASKED)))["enable_openapi"] is False
+
+
 def test_hooks_of_the_host_still_run() -> None:
     app = Flask("host")
     app.after_request(lambda r: (r.headers.add("X-Host", "1"), r)[1])

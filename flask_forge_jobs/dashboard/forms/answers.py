@@ -16,7 +16,7 @@ from flask_forge_jobs.api.forms import (
     first,
 )
 from flask_forge_jobs.api.request import RequestState, prefers_page
-from flask_forge_jobs.api.response import empty_response, encode, json_response
+from flask_forge_jobs.api.response import encode, json_response
 from flask_forge_jobs.dashboard.forms import notes
 from flask_forge_jobs.dashboard.forms.messages import note_of
 from flask_forge_jobs.dashboard.forms.way_back import way_back_of
@@ -56,7 +56,8 @@ def answered(api: Api, state: RequestState, response: Response) -> Response:
         "back": back,
         "answer": answer,
     }
-    changed = empty_response(_SEE_OTHER) if is_page else json_response(document)
+    # A redirect keeps a content type, which Flask-DebugToolbar needs to show it.
+    changed = Response(status=_SEE_OTHER) if is_page else json_response(document)
     for name in _LOST_HEADERS:
         response.headers.pop(name, None)
     response.headers.extend(changed.headers)

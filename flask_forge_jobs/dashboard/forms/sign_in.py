@@ -11,7 +11,6 @@ from flask_forge_jobs.api.context import Api
 from flask_forge_jobs.api.errors import Problem
 from flask_forge_jobs.api.forms import TOKEN_FIELD, Form, first, read_form
 from flask_forge_jobs.api.request import present_state
-from flask_forge_jobs.api.response import empty_response
 from flask_forge_jobs.api.routes import PAGE_CONTENT_TYPE, Route
 from flask_forge_jobs.auth.csrf import check_same_site
 from flask_forge_jobs.auth.form_tokens import MESSAGE, nonce_of
@@ -108,7 +107,8 @@ def _has_token(api: Api, form: Form, caller: str) -> bool:
 
 
 def _to(path: str) -> Response:
-    response = empty_response(303)
+    # With a content type, which Flask-DebugToolbar needs to show a redirect.
+    response = Response(status=303)
     root = way_to_mount_point(request, present_state().route)
     response.headers["Location"] = root + path
     return response
