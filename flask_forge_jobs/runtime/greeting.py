@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shlex
 from collections.abc import Iterable
 from importlib.metadata import version
@@ -24,11 +25,12 @@ def greet(plan: RuntimePlan, new_queues: Iterable[str] = ()) -> None:
         _names(known) or "none",
     )
     for name in new_queues:
-        if " " in name:  # a name may have spaces, but other packages separate by them
+        # A name may hold these characters, but other packages separate names by them.
+        if len(names := re.split(r"[\s;|]+", name)) > 1:
             logger.warning(
                 "made the queue %s; to serve several, separate them by commas: %s",
                 one_line(name),
-                one_line(",".join(name.split())),
+                one_line(",".join(names)),
             )
     served = plan.worker.queue_names
     for name in served:
@@ -36,9 +38,9 @@ def greet(plan: RuntimePlan, new_queues: Iterable[str] = ()) -> None:
             logger.warning(
                 "queue %s has jobs without a task: %s", name, _names(missing)
             )
-    names = {queue.name for queue in storage.queues.all()}.difference(served)
+    others = {queue.name for queue in storage.queues.all()}.difference(served)
     workers = storage.workers.live(LIVE_WITHIN_S)
-    if unserved := unserved_queues(names, workers):
+    if unserved := unserved_queues(others, workers):
         logger.warning(
             "no worker serves these queues: %s; start one with "
             "`flask forge-jobs worker --queues %s`",

@@ -46,17 +46,18 @@ def test_a_worker_names_what_waits_for_nobody(
     ]
 
 
+@pytest.mark.parametrize("several", ["mail default", "mail;default", "mail | default"])
 def test_a_worker_doubts_a_new_queue_that_may_be_several(
-    storage: Storage, caplog: pytest.LogCaptureFixture
+    several: str, storage: Storage, caplog: pytest.LogCaptureFixture
 ) -> None:
     """RQ takes ``mail default`` as two queues."""
-    for names in (["mail default", "bulk"], ["mail default"]):
+    for names in ([several, "bulk"], [several]):
         runtime = QueueRuntime(storage, registry_of(QuickTask())).with_queues(names)
         runtime.start().shutdown_graceful(0.0)
 
     warnings = [r.getMessage() for r in caplog.records if r.levelname == "WARNING"]
     assert warnings[0] == (
-        "made the queue mail default; to serve several, separate them by commas: "
+        f"made the queue {several}; to serve several, separate them by commas: "
         "mail,default"
     )
     assert [line.partition(";")[0] for line in warnings[1:]] == [
