@@ -9,12 +9,7 @@ from flask_forge_jobs.model.batches import Batch, BatchOverview
 from flask_forge_jobs.model.instants import MAX_INSTANT_US
 from flask_forge_jobs.model.jobs import JobStatus, JobSummary
 from flask_forge_jobs.model.ordering import FROM_THE_NEWEST
-from flask_forge_jobs.storage.database import (
-    Parameter,
-    Query,
-    Transaction,
-    encode_names,
-)
+from flask_forge_jobs.storage.database import Parameter, Query, Transaction, in_queues
 from flask_forge_jobs.storage.executor import StoreExecutor
 from flask_forge_jobs.storage.rows import first_row, load_summaries, summary_from_row
 from flask_forge_jobs.storage.ties.batch_counts import batch_from_row
@@ -89,9 +84,8 @@ class BatchReader:
             at=before[0],
             id=before[1],
             is_open=is_open,
-            any_queue=queues is None,
-            queues=encode_names("name", queues or ()),
             limit=limit,
+            **in_queues(queues),
         )
         return list(map(batch_from_row, rows))
 

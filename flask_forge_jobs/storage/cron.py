@@ -14,7 +14,6 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
-from operator import methodcaller
 
 from flask_forge_jobs.errors import (
     DuplicateJobError,
@@ -51,7 +50,11 @@ from flask_forge_jobs.storage.database import (
 )
 from flask_forge_jobs.storage.executor import StoreExecutor
 from flask_forge_jobs.storage.recorder import Recorder
-from flask_forge_jobs.storage.rows import schedule_from_row, schedule_parameters
+from flask_forge_jobs.storage.rows import (
+    first_row,
+    schedule_from_row,
+    schedule_parameters,
+)
 
 logger = get_logger(__name__)
 
@@ -110,8 +113,7 @@ class CronStorage:
         return schedule
 
     def _read(self, name: str) -> Schedule | None:
-        work = methodcaller("all", "get_schedule", name=name)
-        rows = self._database.read(work, apart=True)
+        rows = self._database.read_all("get_schedule", name=name)
         return schedule_from_row(rows[0]) if rows else None
 
     def create(self, definition: ScheduleDefinition) -> Schedule:
@@ -147,9 +149,8 @@ class CronStorage:
 
         def work(transaction: Transaction) -> Schedule:
             rows = transaction.all("lock_schedule", name=name)
-            if not rows:
-                raise ScheduleNotFoundError(name)
-            stored, now = schedule_from_row(rows[0][:-1]), from_micros(rows[0][-1])
+            *row, now_us = first_row(rows, ScheduleNotFoundError, name)
+            stored, now = schedule_from_row(tuple(row)), from_micros(now_us)
             revised = stored.revised(decide(stored), now)
             if revised is not stored:
                 transaction.defer("change_schedule", **schedule_parameters(revised))

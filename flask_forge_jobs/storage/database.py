@@ -12,7 +12,7 @@ from __future__ import annotations
 import json
 import threading
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -269,6 +269,11 @@ def encode_rows(rows: Iterable[Mapping[str, Parameter] | Sequence[Parameter]]) -
 def encode_names(column: str, values: Iterable[str]) -> str:
     """Return texts, most often none, as the JSON parameter of a ``rows`` marker."""
     return encode_rows({column: value} for value in values) if values else "[]"
+
+
+def in_queues(names: Collection[str] | None) -> dict[str, Parameter]:
+    """Return the parameters of a statement for some queues; None means all."""
+    return {"any_queue": names is None, "queues": encode_names("name", names or ())}
 
 
 class ChoiceLog:

@@ -21,7 +21,7 @@ from flask_forge_jobs.model.metrics import (
     cover,
     floor_to,
 )
-from flask_forge_jobs.storage.database import encode_names, encode_rows
+from flask_forge_jobs.storage.database import encode_names, encode_rows, in_queues
 from flask_forge_jobs.storage.executor import StoreExecutor
 
 # Where the last day begins, so that it has few rows and the sum is needed for a while.
@@ -88,8 +88,7 @@ class KindFigures:
             level=level,
             from_at=window.start_us,
             to_at=window.end_us,
-            any_queue=queue_names is None,
-            queues=encode_names("name", queue_names or ()),
+            **in_queues(queue_names),
         )
         return sorted(kind for (kind,) in rows)
 
@@ -171,8 +170,7 @@ class KindFigures:
         rows = self._database.read_all(
             statement,
             parts=encode_rows(steps),
-            any_queue=queue_names is None,
-            queues=encode_names("name", queue_names or ()),
+            **in_queues(queue_names),
         )
         tallies: Tallies = {}
         for kind, started, retried, completed, dead, cancelled, run_times in rows:

@@ -36,6 +36,7 @@ from flask_forge_jobs.storage.database import (
     Transaction,
     encode_names,
     encode_rows,
+    in_queues,
 )
 from flask_forge_jobs.storage.executor import StoreExecutor
 from flask_forge_jobs.storage.metric_rows import (
@@ -219,8 +220,7 @@ class MetricStore:
             kinds,
             statement,
             last_kind=max(kinds, default=""),
-            any_queue=queue_names is None,
-            queues=encode_names("name", queue_names or ()),
+            **in_queues(queue_names),
         )
 
     def _rows(

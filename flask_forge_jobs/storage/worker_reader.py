@@ -23,7 +23,7 @@ from flask_forge_jobs.model.worker_details import (
     WorkerUse,
 )
 from flask_forge_jobs.model.workers import LOST_KEPT_S, slot_number
-from flask_forge_jobs.storage.database import Executor, Row, encode_names
+from flask_forge_jobs.storage.database import Executor, Row, encode_names, in_queues
 from flask_forge_jobs.storage.rows import reader_of
 
 MAX_WORKERS = 5000
@@ -72,8 +72,7 @@ class WorkerReader:
         rows = self._database.read_one(
             "burden",
             rows=encode_names("worker_id", worker_ids),
-            any_queue=queue_names is None,
-            queues=encode_names("name", queue_names or ()),
+            **in_queues(queue_names),
             counts_claimed=counts_claimed,
             kept_us=_KEPT_US,
             level=SAMPLE_LEVELS[0],
@@ -95,8 +94,7 @@ class WorkerReader:
         """
         rows = self._database.read_one(
             "longest_runs",
-            any_queue=queue_names is None,
-            queues=encode_names("name", queue_names or ()),
+            **in_queues(queue_names),
             limit=limit,
         )
         return [LongRun(*_run_values(row[:-3]), *row[-3:]) for row in rows]

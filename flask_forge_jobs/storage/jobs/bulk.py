@@ -29,6 +29,7 @@ from flask_forge_jobs.storage.database import (
     encode_names,
     encode_rows,
 )
+from flask_forge_jobs.storage.rows import first_row
 from flask_forge_jobs.storage.ties.links import reopen_dependents
 from flask_forge_jobs.storage.ties.turns import Fate, Turn, deleted_turns, turns_of
 
@@ -51,9 +52,7 @@ class Changed(NamedTuple):
 def require(transaction: Transaction, job_id: str, action: JobAction) -> JobStatus:
     """Lock a job and return its state; the action must apply to it."""
     rows = transaction.all("lock_job", id=job_id)
-    if not rows:
-        raise JobNotFoundError(job_id)
-    status = JobStatus(rows[0][0])
+    status = JobStatus(first_row(rows, JobNotFoundError, job_id)[0])
     if status not in APPLIES_TO[action]:
         raise JobStateError(job_id, status)
     return status

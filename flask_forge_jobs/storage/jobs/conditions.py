@@ -13,7 +13,7 @@ from flask_forge_jobs.model.endings import Ending
 from flask_forge_jobs.model.instants import MAX_INSTANT_US, to_micros
 from flask_forge_jobs.model.jobs import UNSUCCESSFUL, JobFilter, JobStatus
 from flask_forge_jobs.model.payloads import escapes_open, payload_expression
-from flask_forge_jobs.storage.database import Parameter, Query, encode_names
+from flask_forge_jobs.storage.database import Parameter, Query, encode_names, in_queues
 
 _TO_LOWER = str.maketrans(string.ascii_uppercase, string.ascii_lowercase)
 
@@ -129,8 +129,7 @@ class Conditions:
     def _parameters(self) -> dict[str, Parameter]:
         job_filter = self._job_filter
         return {
-            "any_queue": job_filter.queues is None,
-            "queues": encode_names("name", job_filter.queues or ()),
+            **in_queues(job_filter.queues),
             "any_kind": not job_filter.kinds,
             "kinds": encode_names("name", job_filter.kinds),
             "any_status": not job_filter.statuses and not job_filter.scheduled,

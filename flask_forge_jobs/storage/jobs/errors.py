@@ -39,6 +39,7 @@ from flask_forge_jobs.storage.database import (
     Transaction,
     encode_names,
     encode_rows,
+    in_queues,
 )
 
 FOLD_ROWS = 500
@@ -192,8 +193,7 @@ def _scope(
     queue_names: Sequence[str] | None, kinds: Sequence[str]
 ) -> dict[str, Parameter]:
     return {
-        "any_queue": queue_names is None,
-        "queues": encode_names("name", queue_names or ()),
+        **in_queues(queue_names),
         "any_kind": not kinds,
         "kinds": encode_names("name", kinds),
     }

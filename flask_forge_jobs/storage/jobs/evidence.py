@@ -37,7 +37,12 @@ from flask_forge_jobs.model.ties import JobTies
 from flask_forge_jobs.model.workers import LIVE_WITHIN_S, kinds_from_text
 from flask_forge_jobs.storage.database import Executor, Parameter, Row, encode_names
 from flask_forge_jobs.storage.jobs.reader import with_attempts
-from flask_forge_jobs.storage.rows import facts_from_row, queue_from_row, reader_of
+from flask_forge_jobs.storage.rows import (
+    facts_from_row,
+    first_row,
+    queue_from_row,
+    reader_of,
+)
 
 _FACTS = len(fields(JobFacts))
 _COUNTS = len(fields(QueueCounts))
@@ -77,10 +82,9 @@ class EvidenceStore:
             JobNotFoundError: No job has this id.
         """
         rows = self._database.read_one("job_facts", id=job_id)
-        if not rows:
-            raise JobNotFoundError(job_id)
-        facts = facts_from_row(rows[0][:_FACTS])
-        return facts, _settings_of(facts, rows[0][_FACTS:])
+        row = first_row(rows, JobNotFoundError, job_id)
+        facts = facts_from_row(row[:_FACTS])
+        return facts, _settings_of(facts, row[_FACTS:])
 
     def job_in_full(
         self, job_id: str
@@ -93,9 +97,7 @@ class EvidenceStore:
             JobNotFoundError: No job has this id.
         """
         rows = self._database.read_one("job_in_full", id=job_id)
-        if not rows:
-            raise JobNotFoundError(job_id)
-        values = iter(rows[0])
+        values = iter(first_row(rows, JobNotFoundError, job_id))
         whole = with_attempts(values)
         facts = facts_from_row(tuple(islice(values, _FACTS)))
         return *whole, facts, _settings_of(facts, tuple(values))
@@ -107,10 +109,9 @@ class EvidenceStore:
             QueueNotFoundError: No queue has this name.
         """
         rows = self._database.read_one("queue_facts", name=name)
-        if not rows:
-            raise QueueNotFoundError(name)
-        counts = QueueCounts(*(int(number or 0) for number in rows[0][:_COUNTS]))
-        due_us, *settings = rows[0][_COUNTS:]
+        row = first_row(rows, QueueNotFoundError, name)
+        counts = QueueCounts(*(int(number or 0) for number in row[:_COUNTS]))
+        due_us, *settings = row[_COUNTS:]
         return queue_from_row(tuple(settings)), counts, optional_from_micros(due_us)
 
     def around_job(self, job: JobFacts, queues: Collection[str] | None) -> Evidence:

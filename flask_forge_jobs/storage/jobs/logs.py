@@ -19,6 +19,7 @@ from flask_forge_jobs.storage.database import (
     Transaction,
     encode_rows,
 )
+from flask_forge_jobs.storage.rows import first_row
 
 # A page reads at most so many rows, each of at most a run's 64 KiB.
 MAX_CHUNKS = 32
@@ -82,8 +83,7 @@ class LogStore:
         rows = self._database.read_one(
             "log_chunks", job_id=job_id, run=run, number=number, limit=MAX_CHUNKS + 1
         )
-        if not rows:
-            raise JobNotFoundError(job_id)
+        status = JobStatus(first_row(rows, JobNotFoundError, job_id)[0])
         after: list[StoredLine] = []
         for _, its_run, first_line, text in rows[:MAX_CHUNKS]:
             lines = [] if text is None else read_chunk(its_run, first_line, text)
@@ -91,7 +91,7 @@ class LogStore:
             if len(after) > limit:
                 break
         is_all = len(rows) <= MAX_CHUNKS and len(after) <= limit
-        return LogPage(after[:limit], is_all, JobStatus(rows[0][0]))
+        return LogPage(after[:limit], is_all, status)
 
     def tail(self, job_id: str, run: int | None, limit: int) -> LogPage:
         """Return the last lines of a run.
@@ -108,8 +108,7 @@ class LogStore:
         rows = self._database.read_one(
             "log_tail", job_id=job_id, run=run, limit=MAX_CHUNKS
         )
-        if not rows:
-            raise JobNotFoundError(job_id)
+        status = JobStatus(first_row(rows, JobNotFoundError, job_id)[0])
         lines: list[StoredLine] = []
         for _, its_run, first_line, text in rows:
             earlier = [] if text is None else read_chunk(its_run, first_line, text)
@@ -118,4 +117,4 @@ class LogStore:
                 break
         lines = lines[-limit:]
         is_all = not lines or lines[0].number == 0
-        return LogPage(lines, is_all, JobStatus(rows[0][0]))
+        return LogPage(lines, is_all, status)
