@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from operator import methodcaller
 
 from flask_forge_jobs.clock import Clock
 from flask_forge_jobs.ids import least_at
@@ -46,7 +47,8 @@ from flask_forge_jobs.storage.metric_rows import (
     total_of,
 )
 from flask_forge_jobs.storage.pace import Pace
-from flask_forge_jobs.storage.series import NAMES_QUERY, Names, Series, names
+from flask_forge_jobs.storage.reading import read_together
+from flask_forge_jobs.storage.series import NAMES_QUERY, Names, Series, filled_up
 
 # An arbitrary lock key: two processes must not fold the same rows.
 FOLD_LOCK = 7_022_013_337_003
@@ -131,8 +133,9 @@ class MetricStore:
         rows = encode_rows(row_of(*each) for each in full.items())
 
         def work(transaction: Transaction) -> dict[MetricKey, Tally]:
-            if not _is_next(transaction, source, number):
-                return {}
+            note = "begin_source" if number == 1 else "advance_source"
+            if transaction.run(note, source=source, number=number) != 1:
+                return {}  # it is stored already
             stored = {
                 MetricKey(*each)
                 for each in transaction.all(
@@ -244,15 +247,7 @@ class MetricStore:
 
     def counters(self) -> Counters:
         """Return the all-time totals."""
-
-        def work(transaction: Transaction) -> tuple[list[Row], list[Row], Names]:
-            for name, values in COUNTER_QUERIES[1:]:
-                transaction.expect(name, **values)
-            totals = transaction.all("counter_totals", level=DAY)
-            all_times = transaction.all("counter_times", level=DAY)
-            return totals, all_times, names(transaction)
-
-        totals, all_times, shown = self._database.read(work, apart="expected")
+        totals, all_times, named = read_together(self._database, COUNTER_QUERIES)
         jobs = {
             (queue_name, kind): Tally(*counts) for queue_name, kind, *counts in totals
         }
@@ -261,7 +256,7 @@ class MetricStore:
             of_queue = times.setdefault(queue_name, QueueTimes())
             of_queue.wait.merge_text(wait)
             of_queue.run.merge_text(run)
-        return Counters(jobs, times, shown)
+        return Counters(jobs, times, filled_up(named, ()))
 
     # -- upkeep --------------------------------------------------------------------
 
@@ -290,7 +285,9 @@ class MetricStore:
 
     def prune(self, now_us: int) -> int:
         """Drop old rows and return how many; days are added to the all-time totals."""
-        self._drop_sources(now_us - SOURCE_KEPT_US)
+        before = least_at(now_us - SOURCE_KEPT_US)
+        drop = methodcaller("run", "drop_old_sources", before=before)
+        self._pace.write(self._database.write, drop)
         gone = 0
         for level in LEVELS:
             kept_us = FINEST_KEPT_US if level == FINEST else KEPT_US
@@ -301,12 +298,6 @@ class MetricStore:
                 _to_all_time if level == DAY else None,
             )
         return gone
-
-    def _drop_sources(self, cutoff_us: int) -> None:
-        self._pace.write(
-            self._database.write,
-            lambda tx: tx.run("drop_old_sources", before=least_at(cutoff_us)),
-        )
 
     def _move_all(
         self,
@@ -323,7 +314,9 @@ class MetricStore:
                 statement, level=level, cutoff=cutoff_us, limit=FOLD_ROWS, **parameters
             )
             if taken and target is not None:
-                _fold(transaction, taken, target)
+                merged: dict[MetricKey, Tally] = {}
+                merge_rows(merged, taken, target)
+                add_to_rows(transaction, MERGED, merged)
             return len(taken)
 
         moved = 0
@@ -356,20 +349,3 @@ def is_wide(level: int) -> bool:
 
 def _to_all_time(key: MetricKey) -> MetricKey:
     return key._replace(level=_ALL_TIME, bucket_us=0)
-
-
-def _is_next(transaction: Transaction, source: str, number: int) -> bool:
-    """Note a write of a source; return False if it is stored already."""
-    statement = "begin_source" if number == 1 else "advance_source"
-    return transaction.run(statement, source=source, number=number) == 1
-
-
-def _fold(
-    transaction: Transaction,
-    taken: Iterable[Row],
-    target: Callable[[MetricKey], MetricKey],
-) -> None:
-    """Add rows that were taken to the rows without a source."""
-    merged: dict[MetricKey, Tally] = {}
-    merge_rows(merged, taken, target)
-    add_to_rows(transaction, MERGED, merged)

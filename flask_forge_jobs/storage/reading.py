@@ -13,6 +13,7 @@ from typing import TypeVar, cast
 from flask_forge_jobs.storage.database import (
     Apart,
     Database,
+    Executor,
     Parameter,
     Query,
     Row,
@@ -23,6 +24,18 @@ from flask_forge_jobs.storage.recorder import Recorder
 
 T = TypeVar("T")
 _Key = tuple[object, ...]
+
+
+def read_together(database: Executor, queries: Sequence[Query]) -> list[list[Row]]:
+    """Return the rows of several queries from one snapshot, in one round trip."""
+    return database.read(lambda tx: _all_of(tx, queries), apart="expected")
+
+
+def _all_of(transaction: Transaction, queries: Sequence[Query]) -> list[list[Row]]:
+    for name, values in queries[1:]:
+        transaction.expect(name, **values)
+    # The first takes the others along.
+    return [transaction.all(name, **values) for name, values in queries]
 
 
 class Reading:
@@ -54,13 +67,8 @@ class Reading:
         return rows
 
     def _read(self, transaction: Transaction) -> dict[_Key, list[Row]]:
-        for name, values in self._queries[1:]:
-            transaction.expect(name, **values)
-        # The first takes the others along.
-        return {
-            _key(name, values): transaction.all(name, **values)
-            for name, values in self._queries
-        }
+        keys = [_key(name, values) for name, values in self._queries]
+        return dict(zip(keys, _all_of(transaction, self._queries), strict=True))
 
 
 def _key(name: str, values: Mapping[str, Parameter]) -> _Key:

@@ -24,6 +24,7 @@ from flask_forge_jobs.model.queues import CleanupReport, QueueSettings
 from flask_forge_jobs.storage.database import Parameter, Transaction
 from flask_forge_jobs.storage.executor import StoreExecutor
 from flask_forge_jobs.storage.pace import BATCH, Pace
+from flask_forge_jobs.storage.reading import read_together
 from flask_forge_jobs.storage.ties.settlement import Settled, Settlement
 from flask_forge_jobs.storage.ties.turns import deleted_turns
 from flask_forge_jobs.storage.workers import Leases, renewed
@@ -105,8 +106,11 @@ class Retention:
         counts: Counter[JobStatus] = Counter()
         periods = self._periods(queue_name)
         for start in range(0, len(periods), COUNTED_AT_ONCE):
-            for status, count in self._count(periods[start : start + COUNTED_AT_ONCE]):
-                counts[status] += count
+            part = periods[start : start + COUNTED_AT_ONCE]
+            queries = [("count_expired", _parameters(period)) for period in part]
+            past = read_together(self._database, queries)
+            for (_, status, _), ((count,),) in zip(part, past, strict=True):
+                counts[status] += int(count)
         return _report(counts, is_complete=True)
 
     def delete(
@@ -166,22 +170,6 @@ class Retention:
             if not count:
                 return True
         return False
-
-    def _count(self, periods: list[RetentionPeriod]) -> list[tuple[JobStatus, int]]:
-        """Return how many jobs are past each period."""
-
-        def work(transaction: Transaction) -> list[tuple[JobStatus, int]]:
-            for values in map(_parameters, periods[1:]):
-                transaction.expect("count_expired", **values)
-            return [
-                (
-                    each[1],
-                    int(transaction.all("count_expired", **_parameters(each))[0][0]),
-                )
-                for each in periods
-            ]
-
-        return self._database.read(work, apart="expected")
 
     def _delete(self, period: RetentionPeriod, sweep: _Sweep) -> int | None:
         """Delete one batch; None when another sweep has taken the lease."""

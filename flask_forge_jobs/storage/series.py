@@ -57,25 +57,19 @@ class Series:
         if not new:
             return
         stored = self._database.read_one("stored_names", level=_NAMES)
-        if _filled_up(stored, new) != _filled_up(stored, ()):
+        if filled_up(stored, new) != filled_up(stored, ()):
             self._database.write(lambda transaction: _store(transaction, sorted(new)))
         self._decided |= new
 
 
 NAMES_QUERY: Query = ("stored_names", {"level": _NAMES})
-"""What :func:`names` reads."""
-
-
-def names(transaction: Transaction) -> Names:
-    """Return the names that are stored."""
-    stored = transaction.all("stored_names", level=_NAMES)
-    return _filled_up(stored, ())
+"""The names that are stored."""
 
 
 def _store(transaction: Transaction, new: Collection[Pair]) -> None:
     transaction.all("wait_for_lock", lock_key=NAMES_LOCK)
     stored = transaction.all("stored_names", level=_NAMES)
-    names = _filled_up(stored, new)
+    names = filled_up(stored, new)
     added = {*names.pairs, *((name, "") for name in names.queue_names)}
     rows = [
         {"queue_name": queue_name, "kind": kind}
@@ -84,7 +78,7 @@ def _store(transaction: Transaction, new: Collection[Pair]) -> None:
     transaction.run("add_names", level=_NAMES, rows=encode_rows(rows))
 
 
-def _filled_up(stored: Iterable[Row], seen: Collection[Pair]) -> Names:
+def filled_up(stored: Iterable[Row], seen: Collection[Pair]) -> Names:
     """Return the stored names and the first of the others that still find a place."""
     named: list[Pair] = [(queue_name, kind) for queue_name, kind in stored]
     pairs = dict.fromkeys(pair for pair in (*named, *seen) if pair[1])

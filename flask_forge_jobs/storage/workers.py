@@ -30,6 +30,7 @@ from flask_forge_jobs.storage.database import (
     encode_rows,
 )
 from flask_forge_jobs.storage.executor import StoreExecutor
+from flask_forge_jobs.storage.reading import read_together
 from flask_forge_jobs.storage.rows import (
     FOREVER_US,
     NO_LIMIT,
@@ -196,23 +197,15 @@ class WorkerRegistry:
         Paused queues, and those with 0 workers, have no slots. ``within_s`` is the
         oldest heartbeat to include, in seconds.
         """
-        within_us = int(within_s * SECOND_US)
-        _, *others = overview_queries(within_s)
-
-        def work(transaction: Transaction) -> WorkersOverview:
-            for name, values in others:
-                transaction.expect(name, **values)
-            workers = transaction.all("worker_ages", within_us=within_us)
-            slots: defaultdict[str, list[Row]] = defaultdict(list)
-            for row in transaction.all("slots_of_workers", within_us=within_us):
-                slots[row[0]].append(row)
-            names = transaction.all("unassigned_queues", within_us=within_us)
-            return WorkersOverview(
-                [worker_load_from_rows(worker, slots[worker[0]]) for worker in workers],
-                [name for (name,) in names],
-            )
-
-        return self._database.read(work, apart="expected")
+        queries = overview_queries(within_s)
+        workers, rows, names = read_together(self._database, queries)
+        slots: defaultdict[str, list[Row]] = defaultdict(list)
+        for row in rows:
+            slots[row[0]].append(row)
+        return WorkersOverview(
+            [worker_load_from_rows(worker, slots[worker[0]]) for worker in workers],
+            [name for (name,) in names],
+        )
 
     def services(self) -> list[ServiceAge]:
         """Return the oldest last tick of each service of the live workers, by name."""
@@ -241,8 +234,8 @@ class WorkerRegistry:
 
     def live(self, within_s: float) -> list[Worker]:
         """Return the workers with a heartbeat in the last seconds, by id."""
-        within_us = int(within_s * SECOND_US)
-        rows = self._database.read_all("live_workers", within_us=within_us)
+        name, values = live_query(within_s)
+        rows = self._database.read_all(name, **values)
         return [worker_from_row(row) for row in rows]
 
 
