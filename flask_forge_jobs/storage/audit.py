@@ -16,7 +16,7 @@ from flask_forge_jobs.model.instants import (
     from_micros,
     to_micros,
 )
-from flask_forge_jobs.storage.database import Parameter, Row
+from flask_forge_jobs.storage.database import Parameter
 from flask_forge_jobs.storage.entries import append_entry
 from flask_forge_jobs.storage.executor import StoreExecutor
 
@@ -69,7 +69,11 @@ class AuditLog:
             name = "audit_page_of_actor"
             parameters["actor"] = audit_filter.actor
         rows = self._database.read_all(name, **parameters)
-        return [_entry_from_row(row) for row in rows]
+        # The columns behind the first two are in the order of the record's fields.
+        return [
+            AuditEntry(entry_id, from_micros(at), AuditRecord(*record))
+            for entry_id, at, *record in rows
+        ]
 
     def prune(self, older_than_days: int) -> int:
         """Delete entries older than this many days, at least 90; return how many."""
@@ -87,8 +91,3 @@ class AuditLog:
             pruned += deleted
             if deleted < PRUNED_AT_ONCE:
                 return pruned
-
-
-def _entry_from_row(row: Row) -> AuditEntry:
-    entry_id, at, *record = row  # in the order of the record's fields
-    return AuditEntry(entry_id, from_micros(at), AuditRecord(*record))

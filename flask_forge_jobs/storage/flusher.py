@@ -194,8 +194,9 @@ class Flusher(PerProcess):
         """Forget rows of buckets that were over when the figures were taken."""
         # A thread may have read the clock but not counted yet.
         limit_us = taken_us - LEVELS[0] * SECOND_US
-        for key in [key for key in self._rows if _end_us(key) <= limit_us]:
-            del self._rows[key]
+        for key in list(self._rows):
+            if key.bucket_us + key.level * SECOND_US <= limit_us:
+                del self._rows[key]
 
     def _drop_excess(self) -> None:
         """Drop figures that could not be stored for too long."""
@@ -295,7 +296,3 @@ def _close(flusher_of: weakref.ref[Flusher]) -> None:
     flusher = flusher_of()
     if flusher is not None:
         flusher.close()
-
-
-def _end_us(key: MetricKey) -> int:
-    return key.bucket_us + key.level * SECOND_US

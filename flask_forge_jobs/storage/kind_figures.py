@@ -6,7 +6,7 @@ can be added up once every half hour and kept; then only the row of today is rea
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 
 from flask_forge_jobs.model.histograms import Histogram
@@ -74,7 +74,7 @@ class KindFigures:
         tallies = self._read(parts, queue_names, statement)
         over = cover(start_us, since_us, levels)
         self._add(tallies, over, now_us, queue_names, statement)
-        return _sorted(tallies)
+        return dict(sorted(tallies.items()))
 
     def active(
         self, window: Window, level: int, queue_names: Sequence[str] | None = None
@@ -129,7 +129,7 @@ class KindFigures:
         today = self._read([(DAY, over_us, _end_of_day(now_us))], queue_names)
         steps = tuple(level for level in LEVELS if level >= _STEP_S)
         self._add(today, cover(start_us, over_us, steps), now_us, queue_names)
-        return _sorted(today)
+        return dict(sorted(today.items()))
 
     def _add(
         self,
@@ -195,7 +195,3 @@ def _packed(histogram: Histogram) -> Histogram:
     packed = Histogram()
     packed.merge_text(histogram.encode())
     return packed
-
-
-def _sorted(tallies: Mapping[str, Tally]) -> Tallies:
-    return dict(sorted(tallies.items()))

@@ -101,23 +101,20 @@ class Conditions:
         )
 
     @property
-    def counts_failed_only(self) -> bool:
-        """Whether only signature, queue, kind and status matter."""
-        job_filter = self._job_filter
-        plain = Conditions(replace(job_filter, signature=None))
-        return (
-            job_filter.signature is not None and plain.is_plain and not self.has_range
-        )
-
-    @property
     def total_query(self) -> Query | None:
         """The one query that counts all matching jobs; None without one."""
         if self.is_plain and not self.has_range:
             return "count_plain", self.of_counts()
         if self.scheduled_only and not self.has_range:
             return "count_all_scheduled", self.of_counts()
-        if self.counts_failed_only:
-            return "count_failed", self.parameters() | self.of_failed()
+        job_filter = self._job_filter
+        plain = Conditions(replace(job_filter, signature=None))
+        if job_filter.signature is not None and plain.is_plain and not self.has_range:
+            return "count_failed", {
+                **self.parameters(),
+                "with_failed": JobStatus.FAILED in self.statuses,
+                "with_dead": JobStatus.DEAD in self.statuses,
+            }
         own = self.own_index
         return None if own is None else (own.total, self.parameters())
 
@@ -178,13 +175,6 @@ class Conditions:
         known = self._parameters
         names = ("any_kind", "kinds", "any_time", "from_at", "to_at")
         return {name: known[name] for name in names}
-
-    def of_failed(self) -> dict[str, Parameter]:
-        """Return those of ``count_failed`` that other statements do not have."""
-        return {
-            "with_failed": JobStatus.FAILED in self.statuses,
-            "with_dead": JobStatus.DEAD in self.statuses,
-        }
 
     def of_combinations(self) -> dict[str, Parameter]:
         """Return them for jobs whose queue, kind and status are known to match."""

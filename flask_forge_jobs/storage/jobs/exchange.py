@@ -80,7 +80,7 @@ class PlainExchange:
         noted, pages = _NONE, _NO_PAGES
         # They come first, those of several queues with their jobs.
         if rows and (rows[0][1] == "" or len(demand) > 1):
-            noted, pages = self._heed(filter(_is_note, rows))
+            noted, pages = self._heed([row for row in rows if row[1] == ""])
             rows = [row for row in rows if row[1] != ""]
         if not rows or rows[0][1] is not None:
             claimed, look_in_s = _in_order_of(demand, rows), None
@@ -135,10 +135,6 @@ class PlainExchange:
         if self._ends.answers(updates, ()):
             return False
         return countOf(map(_FACTS, updates), _PLAIN) == len(updates)
-
-
-def _is_note(row: Row) -> bool:
-    return bool(row[1] == "")
 
 
 def _exchange(

@@ -133,16 +133,6 @@ class Listing:
             stored = int(self._transaction.all("stored_jobs")[0][0])
         return self._matching * WALKED_PER_LOOK_UP <= stored
 
-    @property
-    def _queues(self) -> list[str]:
-        return sorted({queue for queue, _, _ in self._counts})
-
-    def _is_by_time(self, order: JobOrder) -> bool:
-        """Whether the index of scheduled jobs has the order."""
-        return (
-            order.column is SortColumn.SCHEDULED_AT and self._conditions.scheduled_only
-        )
-
     # -- pages ---------------------------------------------------------------------
 
     def page(
@@ -299,8 +289,10 @@ class Listing:
             "limit": limit,
             "offset": offset,
         }
-        if self._is_by_time(order):
-            queues, known = self._queues, self._conditions.parameters()
+        is_by_start = order.column is SortColumn.SCHEDULED_AT
+        if is_by_start and self._conditions.scheduled_only:  # its index has the order
+            queues = sorted({queue for queue, _, _ in self._counts})
+            known = self._conditions.parameters()
             name = "listed_deferred" if len(queues) == 1 else "deferred_sorted"
             parameters["queue_name"] = queues[0]
             parameters["rows"] = encode_rows({"of_queue": each} for each in queues)

@@ -33,7 +33,9 @@ def once(
     if before is not None:
         return before
     results = store()
-    _remember(transaction, key, results)
+    rows = [result[:REMEMBERED_FIELDS] for result in results]
+    answer = json.dumps(rows, separators=(",", ":"))
+    transaction.defer("answer_request_key", answer=answer, **_place(key))
     return results
 
 
@@ -57,14 +59,6 @@ def _remembered(
         EnqueueResult(*row)._replace(status=JobStatus(row[4]), is_replayed=True)
         for row in json.loads(answer)
     ]
-
-
-def _remember(
-    transaction: Transaction, key: RequestKey, results: Sequence[EnqueueResult]
-) -> None:
-    rows = [result[:REMEMBERED_FIELDS] for result in results]
-    answer = json.dumps(rows, separators=(",", ":"))
-    transaction.defer("answer_request_key", answer=answer, **_place(key))
 
 
 def _place(key: RequestKey) -> dict[str, Parameter]:

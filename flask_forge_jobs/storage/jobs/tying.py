@@ -133,25 +133,19 @@ class Tying:
         own = {job_id for _, job_id in self.pairs}
         parents = {each for job, _ in self.pairs for each in job.after}
         if transaction.attempt or any(job.job_id for job, _ in self.pairs):
-            self._find_stored(own)
+            # What an earlier commit, whose answer was lost, has stored.
+            rows = transaction.all("statuses", rows=encode_names("job_id", own))
+            self.stored_before = {row[0] for row in rows}
         self.awaited = awaited = (parents & own) - self.stored_before
         self.kinds = {i: job.kind for job, i in self.pairs if i in awaited}
-        self._check_order()
+        for job, job_id in self.pairs:
+            if job.after and job.after[-1] >= job_id:
+                raise InvalidInputError("after", "a job can only wait for earlier jobs")
         outside = sorted(parents - self.awaited)
         if outside:
             with transaction.brief_waits():
                 self._lock_parents(outside)
         self._lock_batches(set(outside) - self.kinds.keys())
-
-    def _find_stored(self, ids: Iterable[str]) -> None:
-        """Find what an earlier commit, whose answer was lost, has stored."""
-        rows = self.transaction.all("statuses", rows=encode_names("job_id", ids))
-        self.stored_before = {row[0] for row in rows}
-
-    def _check_order(self) -> None:
-        for job, job_id in self.pairs:
-            if job.after and job.after[-1] >= job_id:
-                raise InvalidInputError("after", "a job can only wait for earlier jobs")
 
     def _lock_parents(self, ids: Sequence[str]) -> None:
         rows = encode_names("job_id", ids)

@@ -52,11 +52,7 @@ def _copy_text(rows: Sequence[Sequence[Parameter]]) -> str:
         and "\r" not in text
     ):
         return text
-    return "".join(map(_escaped_line, rows))
-
-
-def _escaped_line(row: Sequence[Parameter]) -> str:
-    return "\t".join(map(_escaped_cell, row)) + "\n"
+    return "".join(["\t".join(map(_escaped_cell, row)) + "\n" for row in rows])
 
 
 def _escaped_cell(cell: Parameter) -> str:

@@ -10,10 +10,10 @@ from collections.abc import Iterator
 from flask_forge_jobs.clock import Clock
 from flask_forge_jobs.model.durations import duration
 from flask_forge_jobs.model.findings import Finding
+from flask_forge_jobs.model.instants import SECOND_US
 from flask_forge_jobs.model.sentences import count
-from flask_forge_jobs.storage.database import Database, Row, Transaction
+from flask_forge_jobs.storage.database import Database, Row
 
-SECOND_US = 1_000_000
 # Leases and starts are compared with the clock of the database.
 MAX_SKEW_S = 2.0
 # From here on, and when more rows are dead than alive, claims slow down.
@@ -23,7 +23,9 @@ MANY_DEAD_ROWS = 100_000
 def server_findings(database: Database, clock: Clock) -> Iterator[Finding]:
     """Yield the findings on the server of a database; ``clock`` is of this host."""
     before_us = clock.now_us()
-    server, tables = database.read(_read_state)
+    (server,), tables = database.read(
+        lambda tx: (tx.all("server_state"), tx.all("table_state"))
+    )
     # The server read its clock about halfway.
     skew_us = server[-1] - (before_us + clock.now_us()) // 2
     yield from findings_of(server, tables, skew_us / SECOND_US)
@@ -87,8 +89,3 @@ def _of_table(
             f"The table {name} has {count(dead, 'dead row')} and {alive:,} live ones.",
             f"VACUUM (ANALYZE) {name}; if the number stays, end the oldest transaction",
         )
-
-
-def _read_state(transaction: Transaction) -> tuple[Row, list[Row]]:
-    (server,) = transaction.all("server_state")
-    return server, transaction.all("table_state")

@@ -64,24 +64,22 @@ class StandbyDatabase(PostgresDatabase):
     ) -> T:
         """Run reads against one snapshot that is not too old."""
         del apart  # each statement on its own would need a check of its own
-        return self._guarded(lambda: self._session_settings.read, work)
+        return self._guarded(self._session_settings.read, work)
 
     def read_one(self, name: str, /, **parameters: Parameter) -> list[Row]:
         """Run one statement whose snapshot is not too old."""
         return self._guarded(
-            lambda: self._session_settings.look,
+            self._session_settings.look,
             lambda transaction: transaction.all(name, **parameters),
         )
 
     def _guarded(
-        self,
-        opening: Callable[[], OpeningSql],
-        work: Callable[[PostgresTransaction], T],
+        self, opening: OpeningSql, work: Callable[[PostgresTransaction], T]
     ) -> T:
         with self.turn:
             # Not before the schema is known to fit.
             self.open()
-            return self._run(opening().then(_guard(self._required())), work)
+            return self._run(opening.then(_guard(self._required())), work)
 
     @property
     @contextlib.contextmanager
