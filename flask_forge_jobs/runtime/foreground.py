@@ -253,35 +253,17 @@ def run_in_foreground(
         status = 0
         # It may get a signal to stop while the application is loading.
         if not (signals.wait(0.0, descriptors) or signals.is_stopping):
-            status = _work(
-                signals,
-                runtime,
-                descriptors,
-                grace_s=grace_s,
-                burst=burst,
-                changed=changed,
-            )
+            handle = runtime.start()
+            signals.at_second = handle.hurry
+            status = _wait(signals, handle, descriptors, burst=burst, changed=changed)
+            _stop(signals, handle, grace_s)
+            signals.at_second = None  # all jobs have been given back
+        # It may get a signal to stop while it waits to restart.
+        if signals.is_stopping and status == EXIT_CHANGED:
+            status = 0
         status = EXIT_AT_ONCE if signals.is_hurried else status
         leave(status)
     return status
-
-
-def _work(
-    signals: StopSignals,
-    runtime: QueueRuntime,
-    descriptors: Sequence[int],
-    *,
-    grace_s: float,
-    burst: bool,
-    changed: Callable[[], str | None],
-) -> int:
-    handle = runtime.start()
-    signals.at_second = handle.hurry
-    status = _wait(signals, handle, descriptors, burst=burst, changed=changed)
-    _stop(signals, handle, grace_s)
-    signals.at_second = None  # all jobs have been given back
-    # It may get a signal to stop while it waits to restart.
-    return 0 if signals.is_stopping and status == EXIT_CHANGED else status
 
 
 def _stop(signals: StopSignals, handle: RuntimeHandle, grace_s: float) -> None:

@@ -103,7 +103,8 @@ class InlineWorker:
 
     def _run(self, job: ClaimedJob) -> InlineRun:
         self._raised.clear()
-        execution = self._started(job)
+        now, limit_s = self._clock.monotonic(), self._runner.timeout_of(job)
+        execution = Execution(job, now, timeout_s=limit_s, started_at=now)
         outcome = self._runner.run(execution)
         execution.ended_at = self._clock.monotonic()
         update = self._mapper.update(execution, outcome)
@@ -115,11 +116,6 @@ class InlineWorker:
             self._storage.batches.fold(written.noted)
         # The first exception is the task's; others come from leaving the context.
         return InlineRun(job, outcome, self._raised[0] if self._raised else None)
-
-    def _started(self, job: ClaimedJob) -> Execution:
-        now = self._clock.monotonic()
-        limit_s = self._runner.timeout_of(job)
-        return Execution(job, claimed_at=now, started_at=now, timeout_s=limit_s)
 
     def _report(self, execution: Execution, text: str, _: int) -> None:
         self._storage.jobs.heartbeat(self._worker_id, {execution.job.id: text})

@@ -175,29 +175,25 @@ class QueueRuntime:
         Raises:
             StorageError: The database cannot be used.
         """
-        self._declare_schedules()
-        self._declare_rate_limits()
-        self._declare_follow_ups()
-
-    def _declare_follow_ups(self) -> None:
-        plan = self.plan
-        if plan.worker.application is None:
-            return
-        tasks = {kind: plan.registry.get(kind) for kind in plan.registry.kinds()}
-        plan.storage.follow_ups.declare(
-            plan.worker.application,
-            {
+        storage, registry = self.plan.storage, self.plan.registry
+        application = self.plan.worker.application
+        if application is not None:
+            self._declare_schedules(application)
+        for definition in registry.rate_limits():
+            if storage.rate_limits.declare(definition):
+                logger.info("rate limit set as declared: %s", definition)
+        if application is not None:
+            tasks = {kind: registry.get(kind) for kind in registry.kinds()}
+            follow_ups = {
                 kind: task.follow_ups
                 for kind, task in tasks.items()
                 if isinstance(task, Task)
-            },
-        )
+            }
+            storage.follow_ups.declare(application, follow_ups)
 
-    def _declare_schedules(self) -> None:
-        if self.plan.worker.application is None:
-            return
+    def _declare_schedules(self, application: str) -> None:
         report = self.plan.storage.cron.declare(
-            self.plan.worker.application, self.plan.registry.schedules()
+            application, self.plan.registry.schedules()
         )
         for verb in ("added", "changed", "removed"):
             names = getattr(report, verb)
@@ -205,8 +201,3 @@ class QueueRuntime:
                 logger.info("cron schedules %s: %s", verb, ", ".join(names))
         for name, reason in report.refused:
             logger.warning("cron schedule %s is ignored: %s", name, reason)
-
-    def _declare_rate_limits(self) -> None:
-        for definition in self.plan.registry.rate_limits():
-            if self.plan.storage.rate_limits.declare(definition):
-                logger.info("rate limit set as declared: %s", definition)

@@ -97,7 +97,7 @@ class TaskProcess:
 
         def ask() -> None:
             if is_sent:
-                self._tell(messages.cancel_message(context.cancel.reason))
+                self.tell(messages.cancel_message(context.cancel.reason))
             else:  # within the line; the task has not started, so nobody misses it
                 self.group.end()
 
@@ -119,10 +119,6 @@ class TaskProcess:
             watch.write(self._descriptor, line, listen)
             watch.run()
         return self._outcome
-
-    def say_farewell(self) -> None:
-        """Ask an idle process to end."""
-        self._tell(messages.STOP)
 
     def close(self) -> int:
         """End the process; return its exit status."""
@@ -159,7 +155,8 @@ class TaskProcess:
             self.group.end()
         return self._lines.is_over
 
-    def _tell(self, message: Mapping[str, object]) -> None:
+    def tell(self, message: Mapping[str, object]) -> None:
+        """Send a message."""
         with contextlib.suppress(OSError):  # it is gone, or does not read
             self._socket.send(messages.encode(message))
 
@@ -225,7 +222,7 @@ class TaskProcesses:
             for process in self._busy:
                 process.group.end()
         for process in idle:
-            process.say_farewell()
+            process.tell(messages.STOP)
         ends_at = self._clock.monotonic() + farewell_s
         for process in idle:
             process.group.wait(max(ends_at - self._clock.monotonic(), 0.0))

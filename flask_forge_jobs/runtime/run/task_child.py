@@ -61,7 +61,8 @@ def serve_tasks(runtime: QueueRuntime, channel: socket.socket) -> int:
     If the connection breaks, this process is killed with everything that it started.
     ``runtime`` is configured like the worker's, and not started.
     """
-    _TaskServer(runtime, channel).serve()
+    with capturing(runtime.plan.log_settings):
+        _TaskServer(runtime, channel).serve()
     runtime.plan.storage.close()
     return 0
 
@@ -81,10 +82,6 @@ class _TaskServer:
 
     def serve(self) -> None:
         """Run jobs until the worker sends no more."""
-        with capturing(self._plan.log_settings):
-            self._serve()
-
-    def _serve(self) -> None:
         self._handle_signals()
         sys.unraisablehook = partial(self._raise_again, sys.unraisablehook)
         end_with_parent()
