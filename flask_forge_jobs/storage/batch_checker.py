@@ -99,10 +99,8 @@ class BatchChecker:
 
         Returns False if they are right by now, or another session has the batch.
         """
-        settled = Settled()
 
-        def work(transaction: Transaction) -> bool:
-            settled.clear()
+        def work(transaction: Transaction, *, settled: Settled) -> bool:
             rows = transaction.all("fold_batch", id=fault.id)
             if not rows or rows[0][0] is None:
                 return False
@@ -113,8 +111,7 @@ class BatchChecker:
             self._settlement.count(transaction, counts, settled)
             return any(change)
 
-        is_changed = self._database.write(work)
-        self._settlement.after_commit(settled)
+        is_changed, _ = self._settlement.run(work)
         self._batches.fold([fault.id])
         return is_changed
 

@@ -248,7 +248,7 @@ class BatchStore(BatchReader):
             BatchNotFoundError: No batch has this id.
         """
         cancel = partial(self._change, name="request_batch_cancel", batch_id=batch_id)
-        self._settlement.run(cancel, changed=1)
+        self._settlement.run(cancel, lambda _: 1)
         self._cancel_jobs(batch_id, is_over)
         return self.get(batch_id)
 
@@ -256,7 +256,7 @@ class BatchStore(BatchReader):
         """End the jobs of a batch for as long as it is cancelled."""
         for (inner,) in self._database.read_one("batches_to_cancel", id=batch_id):
             change = partial(self._cancel_inner, batch_id=inner, outer=batch_id)
-            if not is_over() and self._settlement.run(change, changed=1)[0]:
+            if not is_over() and self._settlement.run(change, lambda _: 1)[0]:
                 self._cancel_jobs(inner, is_over)
         # Jobs that wait for others die with them if they may: a retry then lets them
         # wait again.
@@ -276,10 +276,9 @@ class BatchStore(BatchReader):
     def retry(self, batch_id: str, is_over: IsOver = lambda: False) -> int:
         """Run the dead jobs of a batch again; return how many.
 
-        It stops before a step of 500 once ``is_over`` says so.
-
-        Jobs that died with one of them wait for it again; one that died with a job of
-        another batch stays dead. The events that have come do not come again.
+        It stops before a step of 500 once ``is_over`` says so. Jobs that died with one
+        of them wait for it again; one that died with a job of another batch stays dead.
+        The events that have come do not come again.
 
         Raises:
             BatchNotFoundError: No batch has this id.
@@ -341,7 +340,8 @@ class BatchStore(BatchReader):
                 raise BatchUnfinishedError(batch_id, unfinished)
             raise ConflictError(f"batch {batch_id!r} has jobs left; repeat to go on")
         turn = Turn("", batch_id, 0, Fate.DELETED)
-        self._settlement.run(partial(self._settlement.settle, turns=[turn]), changed=1)
+        settle = partial(self._settlement.settle, turns=[turn])
+        self._settlement.run(settle, lambda _: 1)
 
     # -- upkeep ----------------------------------------------------------------------
 

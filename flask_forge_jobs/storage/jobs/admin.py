@@ -83,7 +83,6 @@ class JobAdmin:
             JobNotFoundError: No job has this id.
             JobStateError: The job has ended.
         """
-        settled = Settled()
         if reason:
             reason = str(self._masking.text(reason))
         done = self._plain.make(JobAction.CANCEL, [job_id], reason=reason)
@@ -91,8 +90,7 @@ class JobAdmin:
             asked = CancelOutcome.CANCEL_REQUESTED
             return asked if done.stop_requested else CancelOutcome.CANCELLED
 
-        def work(transaction: Transaction) -> CancelOutcome:
-            settled.clear()
+        def work(transaction: Transaction, *, settled: Settled) -> CancelOutcome:
             status = bulk.require(transaction, job_id, JobAction.CANCEL)
             if status is JobStatus.IN_PROGRESS:
                 bulk.request_stop(transaction, [job_id], reason)
@@ -102,9 +100,7 @@ class JobAdmin:
             self._settlement.settle(transaction, changed.turns, settled)
             return CancelOutcome.CANCELLED
 
-        outcome = self._database.write(work)
-        self._settlement.after_commit(settled)
-        return outcome
+        return self._settlement.run(work)[0]
 
     def _cancel_waiting(
         self,
@@ -238,11 +234,9 @@ class JobAdmin:
             pieces = self._follow_ups.in_pieces(job_ids)
             if len(pieces) > 1:
                 return sum(map(again, pieces), BulkChange())
-        settled = Settled()
-        resting = self._change_resting(action, status, run_at, settled, **how)
 
-        def work(tx: Transaction) -> BulkChange:
-            settled.clear()
+        def work(tx: Transaction, *, settled: Settled) -> BulkChange:
+            resting = self._change_resting(action, status, run_at, settled, **how)
             if batch_id and not bulk.is_still_asked(tx, action, batch_id):
                 return BulkChange()
             stopped, changed = bulk.stop_or_change(tx, action, job_ids, status, resting)
@@ -250,11 +244,9 @@ class JobAdmin:
             return bulk.result(tx, action, job_ids, stopped, changed)
 
         try:
-            change = self._database.write_batch(work, _changed, self._pace)
+            return self._settlement.run(work, lambda done: done.changed, self._pace)[0]
         except DedupeKeyTakenError:
             return bulk.change_halves(again, job_ids)
-        self._settlement.after_commit(settled)
-        return change
 
     def _change_resting(
         self,
@@ -339,10 +331,8 @@ class JobAdmin:
         Returns:
             How many jobs ended.
         """
-        settled = Settled()
 
-        def work(transaction: Transaction) -> int:
-            settled.clear()
+        def work(transaction: Transaction, *, settled: Settled) -> int:
             changed = bulk.end_superseded(
                 transaction, at_us=self._clock.now_us(), limit=BATCH
             )
@@ -351,8 +341,7 @@ class JobAdmin:
 
         ended = 0
         while True:
-            superseded = self._pace.write(self._database.write, work)
-            self._settlement.after_commit(settled)
+            superseded, _ = self._settlement.run(work, pace=self._pace)
             ended += superseded
             if superseded < BATCH:
                 return ended
@@ -363,7 +352,3 @@ class JobAdmin:
         Cheap, and safe at any time.
         """
         self._database.execute("fold_counts", lock_key=FOLD_LOCK, worthwhile=worthwhile)
-
-
-def _changed(change: BulkChange) -> int:
-    return change.changed

@@ -98,10 +98,7 @@ class Rescuer:
         return rescued
 
     def _rescue_together(self, jobs: Sequence[RunningJob]) -> int:
-        settled = Settled()
-
-        def work(transaction: Transaction) -> list[Rescued]:
-            settled.clear()
+        def work(transaction: Transaction, *, settled: Settled) -> list[Rescued]:
             rescued, made, turns = rescue_jobs(
                 transaction, jobs, self._clock.now_us(), self._jitter, self._follow_ups
             )
@@ -109,8 +106,7 @@ class Rescuer:
             self._settlement.settle(transaction, turns, settled)
             return rescued
 
-        rescued = self._database.write(work)
-        self._settlement.after_commit(settled)
+        rescued, _ = self._settlement.run(work)
         for queue_name, kind, ending in rescued:
             self._recorder.rescued(queue_name, kind, ending)
         return len(rescued)

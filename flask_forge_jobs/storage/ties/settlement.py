@@ -6,7 +6,7 @@ transaction, so that nobody waits for a job that will never say so.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol, TypeVar
 
@@ -17,6 +17,7 @@ from flask_forge_jobs.model.links import LinkEnd
 from flask_forge_jobs.storage.columns import AWAITED
 from flask_forge_jobs.storage.database import Transaction
 from flask_forge_jobs.storage.executor import StoreExecutor
+from flask_forge_jobs.storage.pace import Pace
 from flask_forge_jobs.storage.recorder import Recorder
 from flask_forge_jobs.storage.ties import links
 from flask_forge_jobs.storage.ties.batch_counts import (
@@ -86,7 +87,7 @@ class Settled:
 class SettlingWork(Protocol[R_co]):
     """A unit of work that takes note of what it settles."""
 
-    def __call__(self, transaction: Transaction, *, settled: Settled) -> R_co:
+    def __call__(self, transaction: Transaction, /, *, settled: Settled) -> R_co:
         """Do it."""
 
 
@@ -225,10 +226,16 @@ class Settlement:
 
     # -- transactions ------------------------------------------------------------------
 
-    def run(self, work: SettlingWork[T], *, changed: int = 0) -> tuple[T, Settled]:
-        """Run a unit of work that settles batches, and count what that did.
+    def run(
+        self,
+        work: SettlingWork[T],
+        changed: Callable[[T], int] = lambda _: 0,
+        pace: Pace | None = None,
+    ) -> tuple[T, Settled]:
+        """Run a unit of work that settles something, and count what that did.
 
-        ``changed`` is the number of changes that it makes on behalf of a request.
+        ``changed`` returns the number of changes that it makes on behalf of a request
+        from its result; ``pace`` spaces it out.
         """
         settled = Settled()
 
@@ -236,7 +243,7 @@ class Settlement:
             settled.clear()
             return work(transaction, settled=settled)
 
-        result = self._database.write_batch(unit, lambda _: changed)
+        result = self._database.write_batch(unit, changed, pace)
         self.after_commit(settled)
         return result, settled
 

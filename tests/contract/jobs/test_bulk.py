@@ -26,6 +26,7 @@ from flask_forge_jobs.storage.executor import StoreExecutor
 from flask_forge_jobs.storage.jobs import bulk
 from flask_forge_jobs.storage.jobs.admin import JobAdmin
 from flask_forge_jobs.storage.pace import Pace
+from flask_forge_jobs.storage.ties.settlement import Settlement
 from tests.support.jobs import OWNER, QUEUE, claim_one, enqueue, finish, job_with, run
 from tests.support.sql import Sql
 
@@ -201,9 +202,9 @@ def test_a_key_taken_meanwhile_holds_back_its_own_job_only(
     )
     clock = SystemClock()
     pace = Pace(storage.backend, clock, lambda _: None)
-    job_admin = JobAdmin(
-        contended, clock, pace, storage.follow_ups, settlement=storage.jobs.settlement
-    )
+    follow_ups = storage.follow_ups
+    settlement = Settlement(contended, clock, follow_ups, storage.recorder)
+    job_admin = JobAdmin(contended, clock, pace, follow_ups, settlement=settlement)
 
     change = job_admin.change(JobAction.RETRY, ids)
 
