@@ -42,12 +42,9 @@ class Failure(NamedTuple):
 class Signatures:
     """Gives failures their signature, and remembers which are stored."""
 
-    def __init__(
-        self, database: Executor, mask: Mask, max_signatures: int = MAX_SIGNATURES
-    ) -> None:
+    def __init__(self, database: Executor, mask: Mask) -> None:
         self._database = database
         self._mask = mask
-        self._max_signatures = max_signatures
         self._known: set[Key] = set()
 
     def sign(self, updates: Iterable[JobUpdate]) -> None:
@@ -88,9 +85,9 @@ class Signatures:
             {"queue_name": queue_name, "kind": kind}
             for queue_name, kind in sorted({key[1:] for key in new})
         )
-        counts = transaction.all("count_errors", rows=kinds, limit=self._max_signatures)
+        counts = transaction.all("count_errors", rows=kinds, limit=MAX_SIGNATURES)
         room = {
-            (queue_name, kind): self._max_signatures - int(count)
+            (queue_name, kind): MAX_SIGNATURES - int(count)
             for queue_name, kind, count in counts
         }
         admitted = []

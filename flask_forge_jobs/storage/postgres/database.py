@@ -80,7 +80,7 @@ _inherited: list[object] = []
 
 
 class PostgresDatabase(PerProcess):
-    """One PostgreSQL database as a Database; ``random`` spreads connections' ages."""
+    """One PostgreSQL database as a Database."""
 
     backend = "postgres"
 
@@ -90,7 +90,6 @@ class PostgresDatabase(PerProcess):
         *,
         may_migrate: bool = True,
         wait: Callable[[float], object] = time.sleep,
-        random: Callable[[], float] = fraction,
     ) -> None:
         self._settings = settings
         self._choice = ChoiceLog(settings)
@@ -99,7 +98,7 @@ class PostgresDatabase(PerProcess):
         self._steps = load_migrations("postgres")
         self.known_version = self._steps[-1].version
         check_version = version_check(self.known_version)
-        self._wait, self._random = wait, random
+        self._wait = wait
         self._limit_s = settings.statement_timeout_s + _DEADLINE_SLACK_S
         # By the time the server ends an idle transaction, our watchdog has cut it.
         self._session_settings = openings = SessionSettings(
@@ -116,7 +115,7 @@ class PostgresDatabase(PerProcess):
             self._connect,
             size=self._settings.pool_size,
             wait_s=self._settings.statement_timeout_s,
-            random=self._random,
+            random=fraction,
             prepare=self._prepare,
             check=availability.check,
         )

@@ -89,8 +89,7 @@ def test_secrets_are_in_no_signature_and_no_message(storage: Storage) -> None:
 def test_a_hostile_error_adds_no_signature_beyond_the_bound(
     storage: Storage, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    signatures = storage.jobs._signatures
-    monkeypatch.setattr(signatures, "_max_signatures", 3)
+    monkeypatch.setattr(failures, "MAX_SIGNATURES", 3)
     words = ("ab", "cd", "ef", "gh", "ij")
     for word in words:
         fail(storage, Failed(word))
