@@ -17,14 +17,14 @@ MAX_NAMES = 100
 Complete = Callable[[click.Context, click.Parameter, str], list[str]]
 
 
-def _completing(names: Callable[[LocalApi, str], list[str]]) -> Complete:
+def _completing(names: Callable[[LocalApi], list[str]]) -> Complete:
     """Return a completion that asks the application's database."""
 
     def complete(ctx: click.Context, _param: click.Parameter, typed: str) -> list[str]:
         try:
             app = ctx.find_root().ensure_object(ScriptInfo).load_app()
             with app.app_context():
-                candidates = names(local_api(), typed)
+                candidates = names(local_api())
         except Exception:  # noqa: BLE001  # a shell shows what a completion prints
             return []
         return [name for name in candidates if name.startswith(typed)][:MAX_NAMES]
@@ -32,27 +32,21 @@ def _completing(names: Callable[[LocalApi, str], list[str]]) -> Complete:
     return complete
 
 
-queue_names = _completing(
-    lambda api, _: [each["name"] for each in api.call("v1_queues").document]
-)
-kind_names = _completing(lambda api, _: list(api.call("v1_jobs_kinds").document))
-schedule_names = _completing(
-    lambda api, _: [each["name"] for each in api.call("v1_cron_list").document]
-)
-limit_scopes = _completing(
-    lambda api, _: [each["scope"] for each in api.call("v1_rate_limits").document]
-)
-job_ids = _completing(
-    lambda api, _: [
-        each["id"]
-        for each in api.call("v1_jobs_find", query={"limit": MAX_NAMES}).document[
-            "rows"
-        ]
-    ]
-)
-batch_ids = _completing(
-    lambda api, _: [
-        each["id"]
-        for each in api.call("v1_batches", query={"limit": MAX_NAMES}).document["rows"]
-    ]
-)
+def _members(endpoint: str, key: str) -> Complete:
+    """Return a completion by a member of each object in an array of the API."""
+    return _completing(lambda api: [each[key] for each in api.call(endpoint).document])
+
+
+def _ids(endpoint: str) -> Complete:
+    """Return a completion by the ids of the newest rows of a list."""
+    return _completing(
+        lambda api: [row["id"] for row in api.rows(endpoint, limit=MAX_NAMES)]
+    )
+
+
+queue_names = _members("v1_queues", "name")
+kind_names = _completing(lambda api: list(api.call("v1_jobs_kinds").document))
+schedule_names = _members("v1_cron_list", "name")
+limit_scopes = _members("v1_rate_limits", "scope")
+job_ids = _ids("v1_jobs_find")
+batch_ids = _ids("v1_batches")

@@ -14,11 +14,10 @@ from flask_forge_jobs.cli.output import (
     confirm,
     json_option,
     print_change,
-    print_json_lines,
     print_rows,
     yes_option,
 )
-from flask_forge_jobs.cli.tables import Column, Row, ago, print_table
+from flask_forge_jobs.cli.tables import Column, Row, ago
 
 _COLUMNS = (
     Column("SCOPE", "scope", is_elastic=True),
@@ -58,12 +57,8 @@ def holders_command(*, as_json: bool) -> None:
     Keys with waiting jobs come first.
     """
     keys = local_api().call("v1_concurrency").document
-    if as_json:
-        print_json_lines(keys)
-    elif keys:
-        print_table(_HOLDERS, _by_holder(keys))
-    else:
-        click.echo("no concurrency key is in use")
+    rows = keys if as_json else list(_by_holder(keys))
+    print_rows(_HOLDERS, rows, "no concurrency key is in use", as_json=as_json)
 
 
 def _by_holder(keys: Sequence[Row]) -> Iterator[Row]:

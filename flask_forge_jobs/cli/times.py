@@ -19,10 +19,23 @@ MAX_DELAY_S = 100 * 365 * 86_400
 
 
 def instant(
-    ctx: click.Context, param: click.Parameter, value: str | None
+    ctx: click.Context,
+    param: click.Parameter,
+    value: str | None,
+    expected: str = _TIME,
 ) -> str | None:
     """Check the text of an option: ISO 8601 with an offset from UTC."""
-    return _instant(ctx, param, value, _TIME)
+    if value is None:
+        return None
+    try:
+        at = datetime.fromisoformat(value)
+    except ValueError:
+        message = f"{value!r} is not {expected}"
+        raise click.BadParameter(message, ctx, param) from None
+    if at.utcoffset() is None:
+        message = f"{value!r} has no offset from UTC; write {at.isoformat()}+00:00"
+        raise click.BadParameter(message, ctx, param)
+    return at.isoformat()
 
 
 def instant_or_age(
@@ -31,7 +44,7 @@ def instant_or_age(
     """Check the text of an option: an instant, or an age such as ``30m`` or ``7d``."""
     age_s = _age_s(value)
     if age_s is None:
-        return _instant(ctx, param, value, f"{_TIME}, nor an age like 30m, 2h or 7d")
+        return instant(ctx, param, value, f"{_TIME}, nor an age like 30m, 2h or 7d")
     if age_s > MAX_AGE_DAYS * _UNITS["d"]:
         message = f"{value!r} is longer ago than {MAX_AGE_DAYS} days"
         raise click.BadParameter(message, ctx, param)
@@ -47,22 +60,6 @@ def at_age(text: str | None) -> str | None:
 def _age_s(text: str | None) -> int | None:
     match = None if text is None else _AGE.fullmatch(text)
     return None if match is None else int(match["number"]) * _UNITS[match["unit"]]
-
-
-def _instant(
-    ctx: click.Context, param: click.Parameter, value: str | None, expected: str
-) -> str | None:
-    if value is None:
-        return None
-    try:
-        at = datetime.fromisoformat(value)
-    except ValueError:
-        message = f"{value!r} is not {expected}"
-        raise click.BadParameter(message, ctx, param) from None
-    if at.utcoffset() is None:
-        message = f"{value!r} has no offset from UTC; write {at.isoformat()}+00:00"
-        raise click.BadParameter(message, ctx, param)
-    return at.isoformat()
 
 
 def later(run_at: str | None, delay_s: float | None) -> str | None:
