@@ -145,6 +145,8 @@ def _poll(request: Request) -> dict[str, Any]:
     ]
     environ["QUERY_STRING"] = urlencode(query)
     environ["HTTP_ACCEPT"] = "text/html"
+    # Flask-Compress would compress the answer, which is read here.
+    environ["HTTP_ACCEPT_ENCODING"] = "identity"
     # Browsers ask so for any stream. Of a poll it would mean: not from a standby.
     environ.pop("HTTP_CACHE_CONTROL", None)
     environ["CONTENT_LENGTH"] = "0"

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import gzip
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 import pytest
-from flask import Flask
+from flask import Flask, Response, request
 from flask.testing import FlaskClient
 from werkzeug.middleware.proxy_fix import ProxyFix
 from werkzeug.test import TestResponse
@@ -223,6 +224,25 @@ def test_a_fault_of_the_application_ends_it_too(
     answer = streamed(client, break_hooks)
 
     assert answer.text.endswith(f"\n\n{FAILED}")
+
+
+def test_an_application_that_compresses_its_answers_has_streams(
+    monkeypatch: pytest.MonkeyPatch, state: dict[str, Any]
+) -> None:
+    app = Flask("host")
+
+    @app.after_request
+    def compress(response: Response) -> Response:  # as Flask-Compress
+        if "gzip" in request.headers["Accept-Encoding"] and not response.is_streamed:
+            response.set_data(gzip.compress(response.get_data()))
+            response.headers["Content-Encoding"] = "gzip"
+        return response
+
+    client = page_of(monkeypatch, state, app=app)
+
+    answer = streamed(client, environ={"HTTP_ACCEPT_ENCODING": "gzip, br"})
+
+    assert answer.text == 'data: <p id="one">&lt;1&gt;</p><p id="two">2</p>\n\n'
 
 
 @pytest.mark.parametrize(
