@@ -14,7 +14,7 @@ from operator import attrgetter
 from typing import Any, TypeVar, cast
 from urllib.parse import quote, urlencode
 
-from flask import Response, request
+from flask import Request, Response, request
 from marshmallow import Schema
 from marshmallow.fields import Field, List, Nested
 from werkzeug.datastructures import Headers
@@ -97,7 +97,7 @@ class LastBody:
 def encoded_array_response(items: Sequence[bytes], total: int) -> Response:
     """Return a JSON array of items that are already JSON, marked if it lacks some."""
     response = counted(encoded_response(b"[%b]" % b",".join(items)), total)
-    return truncated(response, len(items), total)
+    return truncated(response, is_whole=len(items) >= total)
 
 
 def written_array_response(items: Sequence[str]) -> Response:
@@ -111,9 +111,9 @@ def counted(response: Response, total: int) -> Response:
     return response
 
 
-def truncated(response: Response, shown: int, total: int) -> Response:
+def truncated(response: Response, *, is_whole: bool) -> Response:
     """Mark a response that does not show all items."""
-    if total > shown:
+    if not is_whole:
         response.headers["X-Result-Truncated"] = "true"
     return response
 
@@ -131,6 +131,12 @@ def linked(response: Response, cursor: str | None) -> Response:
     path = quote(f"{request.script_root}{request.path}")
     query = urlencode([*kept, ("cursor", cursor)])
     response.headers["Link"] = f'<{path}?{query}>; rel="next"'
+    return response
+
+
+def located(response: Response, asked: Request, name: str) -> Response:
+    """Add the ``Location`` of what was made: its name below the path of the request."""
+    response.headers["Location"] = quote(f"{asked.script_root}{asked.path}/{name}")
     return response
 
 

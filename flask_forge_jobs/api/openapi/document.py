@@ -185,9 +185,8 @@ def _error_schema(kind: str) -> Document:
     properties: Document = {"kind": {"const": kind}}
     for key in list(sample)[1:]:
         is_number = key == "retry_after_secs"
-        properties[key] = {"type": "integer", "minimum": 0} if is_number else {}
-        properties[key].setdefault("type", "string")
-        properties[key]["examples"] = [_EXAMPLES[key]]
+        shape = {"type": "integer", "minimum": 0} if is_number else {"type": "string"}
+        properties[key] = {**shape, "examples": [_EXAMPLES[key]]}
     return {
         "type": "object",
         "properties": properties,

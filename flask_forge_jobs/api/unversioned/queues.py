@@ -42,7 +42,7 @@ def list_slots(api: Api) -> Response:
     queue_name = api.scope.one(api.query()["queue_name"])
     listing = queues.list_slots(api.storage, queue_name)
     response = api.listing(listing.slots, listing.total)
-    return truncated(response, len(listing.slots), listing.total)
+    return truncated(response, is_whole=len(listing.slots) >= listing.total)
 
 
 def list_workers(api: Api) -> Response:

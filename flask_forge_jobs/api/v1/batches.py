@@ -6,7 +6,6 @@ import hashlib
 from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import Any
-from urllib.parse import quote
 
 from flask import Response, request
 from werkzeug.exceptions import Forbidden
@@ -18,6 +17,7 @@ from flask_forge_jobs.api.response import (
     completed,
     empty_response,
     linked,
+    located,
     replayed,
 )
 from flask_forge_jobs.api.routes import Reach, Route
@@ -61,10 +61,7 @@ def create(api: Api) -> Response:
     )
     api.tell_enqueued(created.results)
     response = replayed(api.answer(created), is_replayed=created.is_replayed)
-    response.headers["Location"] = quote(
-        f"{request.script_root}{request.path}/{created.id}"
-    )
-    return response
+    return located(response, request, created.id)
 
 
 def list_all(api: Api) -> Response:

@@ -20,10 +20,9 @@ def list_all(api: Api) -> Response:
     waiting jobs are counted.
     """
     keys = held_keys(api.storage)
-    response = api.listing(keys, len(keys))
     shown = sum(len(key.holders) for key in keys)
     # More are not read, so that nobody knows whether there are any.
-    return truncated(response, MAX_HOLDERS - 1, shown)
+    return truncated(api.listing(keys), is_whole=shown < MAX_HOLDERS)
 
 
 ROUTES = (

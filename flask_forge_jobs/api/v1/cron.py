@@ -22,6 +22,7 @@ from flask_forge_jobs.api.response import (
     encoded_response,
     encoder,
     linked,
+    truncated,
 )
 from flask_forge_jobs.api.routes import Reach, Route
 from flask_forge_jobs.api.schemas import cron as schemas
@@ -93,9 +94,7 @@ def firings(api: Api) -> Response:
     # The schedules are the last field, here still without any.
     start = encode(_DUMP_WINDOW(replace(window, schedules=()))).removesuffix(b"]}")
     response = encoded_response(b"%b%b]}" % (start, b",".join(schedules)))
-    if not window.is_whole:
-        response.headers["X-Result-Truncated"] = "true"
-    return response
+    return truncated(response, is_whole=window.is_whole)
 
 
 def list_runs(api: Api, name: str) -> Response:

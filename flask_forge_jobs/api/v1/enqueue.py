@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any
-from urllib.parse import quote
 
 from flask import Response
 
@@ -13,6 +12,7 @@ from flask_forge_jobs.api.response import (
     ENQUEUE_HEADERS,
     REPLAYED_HEADER,
     add_enqueue_headers,
+    located,
     replayed,
 )
 from flask_forge_jobs.api.routes import Reach, Route
@@ -81,8 +81,7 @@ def enqueue(api: Api) -> Response:
     """Enqueue one job, or return the unfinished one that holds its dedupe key."""
     result = enqueue_one(api, "v1_enqueue")
     response = api.answer(result, 200 if result.is_deduped else 201)
-    asked = api.state.request
-    response.headers["Location"] = quote(f"{asked.script_root}{asked.path}/{result.id}")
+    located(response, api.state.request, result.id)
     add_enqueue_headers(response, result)
     return response
 

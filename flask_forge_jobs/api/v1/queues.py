@@ -7,14 +7,13 @@ counts change all the time. A read of a queue is therefore never a 304.
 from __future__ import annotations
 
 from typing import cast
-from urllib.parse import quote
 
-from flask import Response, request
+from flask import Response
 from marshmallow.fields import List, Nested
 
 from flask_forge_jobs.api.context import Api
 from flask_forge_jobs.api.etags import expected, settings_etag
-from flask_forge_jobs.api.response import empty_response, json_response
+from flask_forge_jobs.api.response import empty_response, json_response, located
 from flask_forge_jobs.api.routes import Reach, Route
 from flask_forge_jobs.api.schemas import queues as schemas
 from flask_forge_jobs.auth.permissions import Permission
@@ -31,9 +30,7 @@ def create(api: Api) -> Response:
     api.scope.require(name)
     note = ChangeNote(api.principal.id, settings.pop("reason", None))
     queue = queues.create(api.storage, name, cast("QueueChanges", settings), note)
-    response = _answer(api, queue)
-    response.headers["Location"] = quote(f"{request.script_root}{request.path}/{name}")
-    return response
+    return located(_answer(api, queue), api.state.request, name)
 
 
 def list_all(api: Api) -> Response:

@@ -22,7 +22,7 @@ def list_all(api: Api) -> Response:
     """Return the rate limits, up to 1,000, with their current tokens."""
     buckets, total = rate_limits.list_all(api.storage)
     response = api.listing(buckets, total)
-    return truncated(response, len(buckets), total)
+    return truncated(response, is_whole=len(buckets) >= total)
 
 
 def get(api: Api, scope: str) -> Response:

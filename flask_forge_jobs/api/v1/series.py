@@ -46,7 +46,7 @@ def list_kinds(api: Api) -> Response:
     query["queue_names"] = api.scope.names([queue] if queue else [])
     totals = series.kinds(api.storage, now=api.now, **query)
     response = api.listing(totals[:MAX_KINDS], len(totals))
-    return truncated(response, MAX_KINDS, len(totals))
+    return truncated(response, is_whole=len(totals) <= MAX_KINDS)
 
 
 ROUTES = (

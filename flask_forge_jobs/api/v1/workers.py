@@ -5,7 +5,7 @@ from __future__ import annotations
 from flask import Response
 
 from flask_forge_jobs.api.context import Api
-from flask_forge_jobs.api.response import linked
+from flask_forge_jobs.api.response import linked, truncated
 from flask_forge_jobs.api.routes import Reach, Route
 from flask_forge_jobs.api.schemas import workers as schemas
 from flask_forge_jobs.auth.permissions import Permission
@@ -19,9 +19,7 @@ def list_workers(api: Api) -> Response:
         api.scope.require(query["queue"])
     page = workers.list_workers(api.storage, api.scope.names(), **query)
     response = linked(api.answer(page), page.next_cursor)
-    if not page.is_whole:
-        response.headers["X-Result-Truncated"] = "true"
-    return response
+    return truncated(response, is_whole=page.is_whole)
 
 
 def get(api: Api, worker_id: str) -> Response:
