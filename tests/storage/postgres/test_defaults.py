@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import contextlib
+import json
 from collections.abc import Iterator
 
 import pytest
 
 from flask_forge_jobs.config.database import DatabaseSettings
-from flask_forge_jobs.model.jobs import JobStatus, NewJob
+from flask_forge_jobs.model.jobs import JobFilter, JobStatus, NewJob
+from flask_forge_jobs.model.outcomes import Dead
 from flask_forge_jobs.model.run_end import JobUpdate
 from flask_forge_jobs.storage.base import Storage, open_storage
-from tests.support.jobs import OWNER, QUEUE
+from tests.support.jobs import OWNER, QUEUE, run
 from tests.support.sql import UNDER_TEST, Sql
 from tests.support.threads import Heard, run_together
 from tests.support.waiting import wait_until
@@ -37,6 +39,7 @@ HARSH = {
     "bytea_output": "'escape'",
     "extra_float_digits": "-15",
     "standard_conforming_strings": "off",
+    "backslash_quote": "off",
     "transform_null_equals": "on",
     "quote_all_identifiers": "on",
     "enable_nestloop": "off",
@@ -91,6 +94,31 @@ def test_jobs_are_stored_claimed_finished_and_read_as_ever(harsh: Storage) -> No
     assert ended.completed_at is not None
     assert ended.completed_at >= ended.enqueued_at
     assert harsh.job_reader.statistics()[QUEUE].counts.done == 1
+
+
+@pytest.mark.parametrize(
+    ("payload", "search", "jobs"),
+    [
+        ('"50% off"', "50%", 1),
+        ('"50 off"', "50%", 0),
+        ('"axb"', "a_b", 0),
+        ('"c:\\\\temp"', "c:\\\\temp", 1),
+        ('"\\\\u00fcber"', "über", 0),
+        ('"\\u00fcber"', "über", 1),
+        ('"uber"', "\\u", 0),
+    ],
+)
+def test_payloads_and_errors_are_searched_as_ever(
+    harsh: Storage, payload: str, search: str, jobs: int
+) -> None:
+    harsh.jobs.enqueue(NewJob("noop", payload, max_attempts=1))
+    run(harsh, Dead(json.loads(payload)))
+
+    shown = harsh.job_reader.page(JobFilter(payload_search=search), 5)
+    failed = harsh.job_reader.page(JobFilter(error_search=json.loads(payload)), 5)
+
+    assert shown.total == jobs
+    assert failed.total == 1
 
 
 def test_a_lock_is_waited_for(harsh: Storage, beside: Sql) -> None:

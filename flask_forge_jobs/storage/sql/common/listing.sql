@@ -9,7 +9,7 @@
         OR (:or_scheduled AND status = 'pending' AND scheduled_at > :now)
     )
     AND (:any_payload OR /* use payload_shows */)
-    AND (:any_error OR /* use error_text */ LIKE :error_pattern ESCAPE '\')
+    AND (:any_error OR /* use error_shows */)
     AND (
         :any_key
         OR dedupe_key IN (:dedupe_key, :dedupe_key || :own_mark || queue_name)
@@ -75,8 +75,8 @@ HAVING SUM(jobs) > 0
     AND (INSTR(payload, '\u') = 0 OR forge_finds(payload, :payload_expression))
 )
 
--- fragment: error_text
-last_error
+-- fragment: error_shows
+last_error LIKE :error_pattern ESCAPE '\'
 
 -- fragment: sort_key
 CASE :sort

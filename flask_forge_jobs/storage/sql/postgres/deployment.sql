@@ -14,7 +14,7 @@ SELECT
     COALESCE('autovacuum_enabled=false' = ANY (c.reloptions), FALSE) AS is_unattended
 FROM pg_class AS c
 LEFT JOIN pg_stat_all_tables AS s ON s.relid = c.oid
-WHERE c.relname LIKE 'forge\_%' AND c.relkind = 'r'
+WHERE c.relname LIKE E'forge\\_%' AND c.relkind = 'r'
     AND c.relnamespace = (
         SELECT relnamespace FROM pg_class WHERE oid = 'forge_job'::regclass
     )

@@ -4,21 +4,22 @@
 
 -- fragment: payload_shows
 -- The pattern is cheap, and exact for payloads without escapes. In other payloads each
--- visible backslash that could begin an escape is replaced first.
+-- visible backslash that could begin an escape is replaced first. Only E'' has backslashes
+-- whatever standard_conforming_strings says; LIKE takes one for its escape by itself.
 (
-    LOWER(payload COLLATE "C") LIKE :payload_pattern ESCAPE '\'
+    LOWER(payload COLLATE "C") LIKE :payload_pattern
     AND (
-        STRPOS(payload, '\u') = 0
+        STRPOS(payload, E'\\u') = 0
         OR REPLACE(
             REPLACE(
-                REPLACE(payload COLLATE "C", '\\', CHR(1) || CHR(1)),
-                '\u000', CHR(1) || 'u000'
+                REPLACE(payload COLLATE "C", E'\\\\', CHR(1) || CHR(1)),
+                E'\\u000', CHR(1) || 'u000'
             ),
-            '\u001', CHR(1) || 'u001'
+            E'\\u001', CHR(1) || 'u001'
         ) ~ :payload_expression
     )
 )
 
--- fragment: error_text
+-- fragment: error_shows
 -- The collation limits LOWER to ASCII, as on SQLite.
-LOWER(last_error COLLATE "C")
+LOWER(last_error COLLATE "C") LIKE :error_pattern
