@@ -12,6 +12,8 @@ from typing import Any, cast
 
 from flask import current_app, g
 from jinja2 import Environment, StrictUndefined, defaults
+from jinja2.filters import FILTERS
+from jinja2.tests import TESTS
 
 from flask_forge_jobs.auth.permissions import Permission
 from flask_forge_jobs.dashboard import assets, words
@@ -85,9 +87,11 @@ def environment() -> Environment:
     made = current_app.extensions.get(_ENVIRONMENT)
     if made is None:
         made = current_app.jinja_env.overlay(**_OPTIONS, finalize=_shown)
-        # Copies: an overlay shares those of the application.
-        made.globals = {**made.globals, **_FUNCTIONS}
-        made.filters = {**made.filters, **_FILTERS}
+        # Copies: an overlay shares those of the application, which may have put its own
+        # in place of Jinja's.
+        made.globals = {**made.globals, **defaults.DEFAULT_NAMESPACE, **_FUNCTIONS}
+        made.filters = {**made.filters, **FILTERS, **_FILTERS}
+        made.tests = {**made.tests, **TESTS}
         current_app.extensions[_ENVIRONMENT] = made
     return cast("Environment", made)
 

@@ -99,3 +99,14 @@ def test_they_do_not_reach_the_applications_templates() -> None:
     assert "stamp" in own.filters
     assert "stamp" not in app.jinja_env.filters
     assert "here" not in app.jinja_env.globals
+
+
+def test_names_of_jinja_keep_their_meaning(monkeypatch: pytest.MonkeyPatch) -> None:
+    app = Flask("host")
+    app.jinja_env.filters["length"] = lambda _: "of the application"
+    app.jinja_env.tests["none"] = lambda _: True
+    app.jinja_env.globals["range"] = "of the application"
+    template = "{{ [1, 2] | length }} {{ 0 is none }} {{ range(2) | list }}"
+    client = with_page(monkeypatch, template, lambda _: {}, app=app)
+
+    assert open_page(client, f"{PREFIX}/try").text == "2 False [0, 1]"
