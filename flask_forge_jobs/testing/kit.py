@@ -125,8 +125,7 @@ class JobsKit:
         self._runtime = self._state.runtime(1)
         self._runtime.plan.jitter = None  # so that a test knows when a retry is due
         self._runtime.declare()
-        (row,) = storage.database.read_one("now")
-        self._begun_at = from_micros(int(row[0]))
+        self._ignores_before = self._now() if self._holds_jobs() else None
         self._direct_calls = DirectCalls(
             clock=self._state.clock,
             router=self._state.router,
@@ -134,6 +133,14 @@ class JobsKit:
             rate_limits=storage.rate_limits,
         )
         self._drain_after_requests()
+
+    def _holds_jobs(self) -> bool:
+        reader = self._state.storage.job_reader
+        return bool(reader.find(JobFilter(), _OLDEST_FIRST, 1, with_total=False).rows)
+
+    def _now(self) -> datetime:
+        (row,) = self._state.storage.database.read_one("now")
+        return from_micros(int(row[0]))
 
     @property
     def clock(self) -> FrozenClock:
@@ -301,7 +308,7 @@ class JobsKit:
         """
         reader = self._state.storage.job_reader
         kinds = () if task is None else (kind_of(task),)
-        job_filter = JobFilter(kinds=kinds, enqueued_from=self._begun_at)
+        job_filter = JobFilter(kinds=kinds, enqueued_from=self._ignores_before)
         page = reader.find(job_filter, _OLDEST_FIRST, _PAGE, with_total=False)
         ids = [row.id for row in page.rows]
         while page.end is not None:

@@ -455,6 +455,17 @@ def test_a_budget_fills_up_with_the_time(
     assert [each.status for each in jobs.drain()] == [JobStatus.DONE]
 
 
+def test_a_clock_that_a_test_has_set_back_hides_no_job(
+    app: Flask, forge: ForgeJobs, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As freezegun and time-machine do, after the fixture was made."""
+    with JobsKit(app) as jobs, app.app_context():
+        clock = state_of(app).clock
+        monkeypatch.setattr(clock, "now_us", lambda: 1_600_000_000_000_000)
+        forge.enqueue("any")
+        assert jobs.assert_enqueued("any").enqueued_at.year == 2020
+
+
 def test_the_application_gets_its_clock_back(app: Flask) -> None:
     clock = state_of(app).clock
     with JobsKit(app) as jobs:
