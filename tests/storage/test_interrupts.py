@@ -7,6 +7,7 @@ profiler is called at nearly all of these places, so one that raises tries each.
 from __future__ import annotations
 
 import contextlib
+import signal
 import sqlite3
 import sys
 from collections import Counter
@@ -23,6 +24,7 @@ from flask_forge_jobs.config.database import DatabaseSettings
 from flask_forge_jobs.errors import InvalidInputError, StorageBusyError, StorageError
 from flask_forge_jobs.model.jobs import NewJob
 from flask_forge_jobs.storage.base import Storage, open_storage
+from flask_forge_jobs.storage.catalogue import load_statements
 from flask_forge_jobs.storage.sqlite.connection import SqliteConnection
 from flask_forge_jobs.storage.units import Unit
 from tests.support.backends import on_sqlite
@@ -185,6 +187,44 @@ def test_an_interrupt_just_after_a_transaction_began_rolls_it_back(
 
     with ThreadPoolExecutor(1) as thread:
         assert what_is_held(storage, database_settings, thread) == []
+
+
+SLOW = {
+    "sqlite": "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n) "
+    "SELECT count(*) FROM n",
+    "postgres": "SELECT pg_sleep(0.3)",
+}
+
+
+@pytest.mark.parametrize("is_within", [True, False])
+def test_what_a_handler_raises_during_a_long_statement_is_raised(
+    storage: Storage, monkeypatch: pytest.MonkeyPatch, *, is_within: bool
+) -> None:
+    """SQLite calls back, and Python runs the handler within that call."""
+    statements = load_statements(storage.backend)
+    slow = replace(statements["takes_writes"], sql=SLOW[storage.backend])
+    monkeypatch.setitem(statements, "takes_writes", slow)
+
+    def end(*_: object) -> NoReturn:
+        raise KeyboardInterrupt
+
+    def ask() -> object:
+        if is_within:
+            return storage.database.read(lambda tx: tx.all("takes_writes"))
+        return storage.database.read_one("takes_writes")
+
+    storage.open()
+    before = signal.signal(signal.SIGALRM, end)
+    try:
+        signal.setitimer(signal.ITIMER_REAL, 0.1)
+        with pytest.raises(KeyboardInterrupt):
+            ask()
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
+
+    assert storage.queues.all() == []
+    assert enqueue(storage)
 
 
 # -- a handler that enqueues -------------------------------------------------------

@@ -10,8 +10,10 @@ import sqlite3
 import threading
 import time
 import weakref
-from collections.abc import Callable
-from typing import Any, TypeVar
+from collections.abc import Callable, Generator
+from dataclasses import dataclass
+from types import GeneratorType
+from typing import Any, TypeVar, cast
 
 from flask_forge_jobs.errors import StorageError
 from flask_forge_jobs.storage.sqlite.faults import BUSY
@@ -29,7 +31,61 @@ LONG_WAIT_S = 0.25
 # As SQLite does; macOS has only fsync().
 sync: Callable[[int], None] = getattr(os, "fdatasync", os.fsync)
 _BLOCK_BYTES = 1024 * 1024
+# Virtual-machine steps between two looks at the clock during a read; about 1 ms.
+_STEPS_BETWEEN_LOOKS = 20_000
 _numbers = itertools.count()
+
+
+@dataclass(slots=True, eq=False)
+class _Question:
+    """What each look asks, and what a signal handler has raised meanwhile."""
+
+    is_over: Callable[[], bool] = bool
+    raised: BaseException | None = None
+
+
+def _looking(question: _Question) -> Generator[bool, None, None]:
+    is_over = False
+    while True:
+        try:
+            while True:
+                yield is_over
+                is_over = question.is_over()
+        except GeneratorExit:
+            return
+        except BaseException as error:  # noqa: BLE001  # it is raised again
+            question.raised, is_over = error, True
+
+
+class _Looks:
+    """Looks during statements whether their time is over.
+
+    SQLite drops what a look raises. But if a statement takes long, signal handlers run
+    as a look begins. A function begins outside of every ``try`` of its own, so this is
+    a generator, which goes on within one.
+    """
+
+    def __init__(self) -> None:
+        self._question = _Question()
+        self._start()
+
+    def _start(self) -> None:
+        looking = _looking(self._question)
+        self._looking = cast("GeneratorType[bool, None, None]", looking)
+        next(self._looking)
+
+    def begin(self, is_over: Callable[[], bool]) -> Callable[[], bool]:
+        """Return what looks from now on."""
+        self._question.is_over, self._question.raised = is_over, None
+        if self._looking.gi_frame is None:  # two handlers have raised in a row
+            self._start()
+        return self._looking.__next__
+
+    def end(self) -> BaseException | None:
+        """Return what a signal handler has raised since the beginning."""
+        question = self._question
+        raised, question.is_over, question.raised = question.raised, bool, None
+        return raised
 
 
 class SqliteConnection(sqlite3.Connection):
@@ -57,6 +113,7 @@ class SqliteConnection(sqlite3.Connection):
         self.on_long_wait: Callable[[], object] = lambda: None
         self.busy_timeout_ms = -1
         self.counted_changes = 0
+        self._looks = _Looks()
         self.log: int | None = None
         self._close_log: Callable[[], object] = lambda: None
 
@@ -98,8 +155,20 @@ class SqliteConnection(sqlite3.Connection):
         """Roll back, and let other threads close it."""
         with contextlib.suppress(sqlite3.Error):
             self.rollback()  # does nothing without a transaction
+            self.set_progress_handler(None, 0)
         self.is_reading = False
         release_all(self.in_use)
+
+    def look_whether(self, is_over: Callable[[], bool]) -> None:
+        """Interrupt statements once ``is_over``, or once a signal handler raises."""
+        self.set_progress_handler(self._looks.begin(is_over), _STEPS_BETWEEN_LOOKS)
+
+    def look_no_more(self) -> None:
+        """End this, and raise what a signal handler has raised during a look."""
+        raised = self._looks.end()
+        self.set_progress_handler(None, 0)
+        if raised is not None:
+            raise raised
 
     def let_sqlite_wait(self, seconds: float) -> None:
         """Let SQLite itself wait for a lock."""

@@ -64,9 +64,6 @@ from flask_forge_jobs.storage.sqlite.wake import SqliteListener, WakeSockets
 T = TypeVar("T")
 Work = Callable[[SqliteTransaction], T]
 
-# Virtual-machine steps between two checks of a read's deadline; about 1 ms.
-_STEPS_BETWEEN_DEADLINE_CHECKS = 20_000
-
 # Left open by a fork. Never released, so no destructor runs.
 _inherited: set[SqliteProcess] = set()
 
@@ -308,9 +305,7 @@ class SqliteDatabase(PerProcess):
             raise StorageError("a read cannot start inside a transaction")
         connection.let_sqlite_wait(self._settings.busy_timeout_s)
         ends_at = self._clock.monotonic() + self._settings.statement_timeout_s
-        connection.set_progress_handler(
-            lambda: self._clock.monotonic() > ends_at, _STEPS_BETWEEN_DEADLINE_CHECKS
-        )
+        connection.look_whether(lambda: self._clock.monotonic() > ends_at)
         connection.is_reading = True
         try:
             if not is_single:
@@ -320,7 +315,7 @@ class SqliteDatabase(PerProcess):
             )
         finally:
             try:
-                connection.set_progress_handler(None, 0)
+                connection.look_no_more()
             finally:
                 # Does nothing if an interrupted statement has ended the transaction.
                 connection.commit()
