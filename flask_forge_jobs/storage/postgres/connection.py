@@ -104,6 +104,7 @@ class SessionSettings:
         limit = {
             "statement_timeout": str(statement_timeout_ms),
             "lock_timeout": "0",  # the time limit of the statement ends the wait
+            "array_nulls": "on",  # some of our arrays come as text
         }
         idle = {"idle_in_transaction_session_timeout": str(idle_timeout_ms)}
         committed = "ISOLATION LEVEL READ COMMITTED"

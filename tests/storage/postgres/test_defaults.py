@@ -40,6 +40,7 @@ HARSH = {
     "extra_float_digits": "-15",
     "standard_conforming_strings": "off",
     "backslash_quote": "off",
+    "array_nulls": "off",
     "transform_null_equals": "on",
     "quote_all_identifiers": "on",
     "enable_nestloop": "off",
@@ -94,6 +95,22 @@ def test_jobs_are_stored_claimed_finished_and_read_as_ever(harsh: Storage) -> No
     assert ended.completed_at is not None
     assert ended.completed_at >= ended.enqueued_at
     assert harsh.job_reader.statistics()[QUEUE].counts.done == 1
+
+
+def test_what_is_missing_beside_others_stays_so(harsh: Storage) -> None:
+    harsh.queues.ensure("mail")
+    harsh.jobs.enqueue_many([NewJob("noop")] * 2)
+    claimed = harsh.jobs.claim(QUEUE, OWNER, 2)
+    results = ("1", None)
+
+    ends = [
+        JobUpdate(job, JobStatus.DONE, result=result)
+        for job, result in zip(claimed, results, strict=True)
+    ]
+    harsh.jobs.exchange(OWNER, ends, {QUEUE: 1, "mail": 1})
+
+    stored = [harsh.job_reader.get(job.id).result for job in claimed]
+    assert stored == list(results)
 
 
 @pytest.mark.parametrize(
