@@ -247,7 +247,8 @@ def _add_hooks(blueprint: Blueprint, edge: LateEdge) -> None:
         return edge().answer_unmatched(path, error)
 
     def watch(state: BlueprintSetupState) -> None:
-        unmatched = Unmatched(state.app, state.url_prefix or "", answer_unmatched)
+        prefix = state.url_prefix or ""
+        unmatched = Unmatched(state.app, prefix, answer_unmatched, state.subdomain)
         state.app.before_request(unmatched)
 
     blueprint.record(watch)

@@ -168,3 +168,50 @@ def test_redirect_to_a_hosts_page_below_the_mount_is_kept() -> None:
     answer = mount(UNASKED, app=app).get(f"{PREFIX}/pages")
 
     assert answer.status_code == 308
+
+
+def test_a_rule_for_any_path_takes_nothing_below_the_mount() -> None:
+    app = Flask("host")
+
+    @app.route("/", defaults={"path": ""})
+    @app.route("/<path:path>", methods=["GET", "DELETE"])
+    def single_page(path: str) -> str:
+        return f"page {path}"
+
+    app.add_url_rule(f"{PREFIX}/own/<name>", view_func=lambda name: f"own {name}")
+    client = mount(UNASKED, app=app)
+
+    for path in ("/v1/none", "/health/", "/v1//jobs", "/v1/jobs/", "/none"):
+        answer = client.get(PREFIX + path)
+        assert (answer.status_code, answer.content_type) == (404, "application/json")
+    refused = client.delete(f"{PREFIX}/v1/workers")
+    assert refused.status_code == 405
+    assert refused.headers["Allow"] == "GET, HEAD, OPTIONS"
+    preflight = client.options(f"{PREFIX}/v1/jobs")
+    assert preflight.status_code == 204
+    assert preflight.headers["Allow"] == "GET, HEAD, OPTIONS, POST"
+    for path in ("", "/"):
+        assert client.options(PREFIX + path).status_code == 204
+    assert client.get(f"{PREFIX}/own/page").text == "own page"
+    assert client.get(f"{PREFIX}-other/x").text == f"page {PREFIX[1:]}-other/x"
+    assert client.get("/").text == "page "
+    assert client.options("/x").status_code == 200
+
+
+def test_static_files_without_a_prefix_take_nothing_below_the_mount() -> None:
+    client = mount(UNASKED, app=Flask("host", static_url_path=""))
+
+    assert client.get(f"{PREFIX}/v1/none").content_type == "application/json"
+    assert client.options(f"{PREFIX}/v1/jobs").status_code == 204
+    assert client.get("/none").content_type == "text/html; charset=utf-8"
+
+
+def test_a_rule_for_any_path_of_another_host_is_its_own() -> None:
+    app = Flask("host", subdomain_matching=True, static_folder=None)
+    app.config["SERVER_NAME"] = "localhost"
+    app.add_url_rule("/<path:path>", subdomain="www", view_func=lambda path: path)
+    client = mount(UNASKED, app=app)
+
+    answer = client.get(f"{PREFIX}/none", base_url="http://www.localhost")
+
+    assert answer.text == f"{PREFIX[1:]}/none"
