@@ -6,11 +6,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from flask_forge_jobs.errors import InvalidInputError
 from flask_forge_jobs.handlers.attention.report import counts_of
 from flask_forge_jobs.handlers.filters import IN_QUERY, checked_filter
 from flask_forge_jobs.model.activity import EventType
-from flask_forge_jobs.model.bounds import check_integer, shown
+from flask_forge_jobs.model.bounds import check_integer
 from flask_forge_jobs.model.jobs import JobFilter, JobStatus
 from flask_forge_jobs.model.queues import QueueCounts
 from flask_forge_jobs.storage.base import Storage
@@ -40,11 +39,7 @@ def list_events(
     """
     check_integer("limit", limit, 1, MAX_EVENTS)
     job_filter = checked_filter(job_filter, IN_QUERY)
-    for word in types:
-        if word not in tuple(EventType):
-            message = f"{shown(word)} is not one of {', '.join(EventType)}"
-            raise InvalidInputError("type", message)
-    chosen = list(map(EventType, types)) or list(EventType)
+    chosen = [EventType.parse(word, "type") for word in types] or list(EventType)
     if after is None:
         return storage.activity.latest_events(limit, chosen, job_filter)
     check_integer("after", after, 0, MAX_EVENT_ID)

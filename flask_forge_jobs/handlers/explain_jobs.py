@@ -17,6 +17,7 @@ from flask_forge_jobs.model.instants import format_instant
 from flask_forge_jobs.model.jobs import JobStatus
 from flask_forge_jobs.model.limits import awaited_rate_limit
 from flask_forge_jobs.model.sentences import Action, Sentence, count
+from flask_forge_jobs.model.workers import slot_number
 
 
 def concurrency_limited(case: JobCase) -> Sentence | None:
@@ -279,20 +280,12 @@ def _ended(case: JobCase) -> dict[str, object]:
     return {"started_at": case.job.started_at, "completed_at": case.job.completed_at}
 
 
-def _slot(case: JobCase) -> int | None:
-    """Return the number of the slot, which is in its id."""
-    job = case.job
-    text = (job.slot_id or "").removeprefix(f"{job.queue_name}-").partition("-")[0]
-    has_slot = job.slot_id != job.worker_id and text.isdecimal()
-    return int(text) if has_slot else None
-
-
 def _on(case: JobCase) -> str:
     """Return where the job runs: worker, host and slot, as far as they are known."""
     worker = case.worker
     label = worker.label if worker else case.job.worker_id
     host = f" at {worker.host}" if worker and worker.host else ""
-    slot = _slot(case)
+    slot = slot_number(case.job.slot_id, case.job.queue_name)
     return f" on worker {label}{host}" + ("" if slot is None else f" in slot {slot}")
 
 
@@ -303,7 +296,7 @@ def _run(case: JobCase) -> dict[str, object]:
         "worker_id": job.worker_id,
         "worker": worker.label if worker else None,
         "host": worker.host if worker else None,
-        "slot": _slot(case),
+        "slot": slot_number(job.slot_id, job.queue_name),
     }
 
 

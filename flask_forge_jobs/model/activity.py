@@ -4,16 +4,16 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import datetime
-from enum import StrEnum
 from hashlib import blake2b
 
+from flask_forge_jobs.model.bounds import Choice
 from flask_forge_jobs.model.instants import MILLISECOND_US, to_micros
 
 _LOW_BITS = 20
 _HASH_BITS = 18
 
 
-class EventType(StrEnum):
+class EventType(Choice):
     """An event that a job's row records: it was enqueued, started or ended."""
 
     ENQUEUED = "enqueued"

@@ -11,13 +11,13 @@ PERIOD_S = 60.0
 MAX_LENGTH = 500
 # Characters that could start a new line, steer a terminal or reorder text: control
 # characters, line and paragraph separators, direction marks, halves of surrogate pairs.
-_UNSEEN = (
+UNSEEN = (
     "\x7f-\x9f\u061c\u200e\u200f\u2028\u2029\u202a-\u202e\u2066-\u2069"
     "\ud800-\udfff\ufeff"
 )
-_UNFIT = re.compile(f"[\x00-\x1f{_UNSEEN}]")
+_UNFIT = re.compile(f"[\x00-\x1f{UNSEEN}]")
 # The same of text that may have several lines.
-_STEERS = re.compile(f"[\x00-\x08\x0b\x0c\x0e-\x1f{_UNSEEN}]")
+_STEERS = re.compile(f"[\x00-\x08\x0b\x0c\x0e-\x1f{UNSEEN}]")
 
 
 class LogThrottle:

@@ -10,7 +10,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING, NamedTuple
 
 from flask_forge_jobs.model.instants import MAX_INSTANT_US, SECOND_US, from_micros
-from flask_forge_jobs.model.log_lines import escaped
+from flask_forge_jobs.model.log_lines import UNSEEN, escaped
 
 if TYPE_CHECKING:
     from flask_forge_jobs.model.claims import RunId
@@ -28,10 +28,7 @@ _CUT_BYTES = len(CUT.encode())
 _WIDEST = 4
 # What a text of several lines may not hold: what steers a terminal, reorders text or
 # fits into no database.
-_UNFIT = re.compile(
-    "[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028\u2029\u202a-\u202e"
-    "\u2066-\u2069\ud800-\udfff\ufeff]"
-)
+_UNFIT = re.compile(f"[\x00-\x08\x0b-\x1f{UNSEEN}]")
 
 
 class LogLine(NamedTuple):
