@@ -14,6 +14,7 @@ from flask_forge_jobs.config.urls import (
     Location,
     put,
     read_parameters,
+    refuse_sqlcipher,
     sqlite_location,
 )
 from flask_forge_jobs.errors import InvalidInputError
@@ -43,8 +44,8 @@ def engine_location(
     scheme, _, driver = url.drivername.partition("+")
     pairs = list(_pairs(url.query))
     if scheme == "sqlite":
-        name = url.database or MEMORY
-        return sqlite_location(name, dict(pairs), base_dir, driver)
+        refuse_sqlcipher(driver)
+        return sqlite_location(url.database or MEMORY, dict(pairs), base_dir)
     if scheme not in POSTGRES_SCHEMES:
         raise InvalidInputError("url", "names neither SQLite nor PostgreSQL")
     return _postgres_location(url, pairs, connect_args)

@@ -185,17 +185,14 @@ def sqlite_path(text: str, base_dir: Path) -> Path | None:
     return None if text == MEMORY else base_dir.absolute() / text
 
 
-def sqlite_location(
-    name: str, query: Mapping[str, str], base_dir: Path, driver: str = ""
-) -> Location:
+def sqlite_location(name: str, query: Mapping[str, str], base_dir: Path) -> Location:
     """Return the location of a SQLite file, given the parameters of its URL.
 
     ``name`` is the path, or a ``file:`` URI if there is a parameter ``uri=true``.
 
     Raises:
-        InvalidInputError: The file is encrypted or read-only, or a parameter unknown.
+        InvalidInputError: The file is read-only, or a parameter unknown.
     """
-    _refuse_sqlcipher(driver)
     query = {key: each for key, each in query.items() if key not in _SQLITE_DRIVERS_OWN}
     if query.pop("uri", "").lower() in _TRUE:
         name = unquote(name.removeprefix("file:").removeprefix("//"))
@@ -212,13 +209,14 @@ def sqlite_location(
     return {"backend": "sqlite", "path": sqlite_path(name, base_dir)}
 
 
-def _refuse_sqlcipher(driver: str) -> None:
+def refuse_sqlcipher(driver: str) -> None:
+    """Refuse an encrypted SQLite database."""
     if "sqlcipher" in driver:
         raise _refused("names an encrypted database, which the jobs cannot use")
 
 
 def _parse_sqlite(parts: SplitResult, base_dir: Path, driver: str) -> Location:
-    _refuse_sqlcipher(driver)  # before its password is taken for a host
+    refuse_sqlcipher(driver)  # before its password is taken for a host
     is_memory = parts.netloc == MEMORY and not parts.path
     if parts.netloc and not is_memory:
         raise _refused(
@@ -228,7 +226,7 @@ def _parse_sqlite(parts: SplitResult, base_dir: Path, driver: str) -> Location:
     if not (text or is_memory):
         raise _refused("names no file; for memory use sqlite:///:memory:")
     query = dict(parse_qsl(parts.query, keep_blank_values=True))
-    return sqlite_location(MEMORY if is_memory else text, query, base_dir, driver)
+    return sqlite_location(MEMORY if is_memory else text, query, base_dir)
 
 
 def _parse_postgres(parts: SplitResult) -> Location:

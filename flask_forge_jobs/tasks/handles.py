@@ -126,7 +126,8 @@ class JobHandle:
     @property
     def result(self) -> Any:
         """The result of the task, after a round trip through JSON; None before."""
-        return _decoded(self._row().result)
+        text = self._row().result
+        return None if text is None else load_text(text)
 
     @property
     def result_error(self) -> str | None:
@@ -270,7 +271,3 @@ class StoreJobs(Protocol):
 
 
 teach(JobHandle, OF_JOBS)
-
-
-def _decoded(text: str | None) -> Any:
-    return None if text is None else load_text(text)
