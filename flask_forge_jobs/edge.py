@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from functools import partial
+from itertools import takewhile
 from time import perf_counter
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
-from flask import Response
+from flask import Response, current_app
 from werkzeug.exceptions import HTTPException, MethodNotAllowed
 
 from flask_forge_jobs.api.addresses import V1_PREFIX, Address, converters
@@ -142,6 +143,10 @@ class Edge:
 
     def answer_error(self, error: Exception) -> Response:
         """Answer a request that has failed."""
+        if not present_state().is_routed:
+            handler = _handler_of_application(error)
+            if handler is not None:
+                return cast("Response", current_app.ensure_sync(handler)(error))
         state = self.routed()
         write: Callable[[Problem], Response] = json_problem
         if state.route.is_page and prefers_page(state.request):
@@ -181,6 +186,18 @@ class Edge:
             self.guard(state)
         response = error_response(error, write=partial(lost_page, self._api))
         return add_headers(response, route.policy)
+
+
+def _handler_of_application(error: Exception) -> Callable[..., object] | None:
+    """Return the application's own handler of an error that its own hook has raised.
+
+    An error of HTTP has our form, and a handler of all exceptions is for none.
+    """
+    if isinstance(error, HTTPException):
+        return None
+    own = current_app.error_handler_spec[None][None]
+    kinds = takewhile(lambda kind: kind is not Exception, type(error).__mro__)
+    return next((own[kind] for kind in kinds if kind in own), None)
 
 
 class Routed:

@@ -42,6 +42,47 @@ def test_a_hook_of_the_host_may_answer_before_ours(method: str) -> None:
     assert answer.headers["X-Content-Type-Options"] == "nosniff"
 
 
+class SignInError(Exception):
+    """What an extension for logins raises."""
+
+
+def _demanding_a_login() -> Flask:
+    app = Flask("host")
+
+    @app.before_request
+    def demand_login() -> None:
+        raise SignInError
+
+    app.register_error_handler(Exception, lambda _: ("all", 500))
+    return app
+
+
+@pytest.mark.parametrize("path", ["/v1/jobs", "/health", "/none"])
+def test_a_hook_of_the_host_may_raise_what_the_host_handles(path: str) -> None:
+    app = _demanding_a_login()
+    app.register_error_handler(SignInError, lambda _: ("sign in", 401))
+
+    answer = mount(UNASKED, app=app).get(PREFIX + path)
+
+    assert (answer.status_code, answer.text) == (401, "sign in")
+
+
+def test_what_a_hook_of_the_host_raises_is_an_error_else() -> None:
+    answer = mount(UNASKED, app=_demanding_a_login()).get(f"{PREFIX}/v1/jobs")
+
+    assert answer.status_code == 500
+    assert answer.json is not None
+    assert answer.json["kind"] == "internal"
+
+
+def test_an_error_of_ours_is_not_for_a_handler_of_the_host() -> None:
+    app = Flask("host")
+    app.register_error_handler(ValueError, lambda _: ("host", 418))
+    client = mount(faulty_storage(ValueError("ours")), app=app)
+
+    assert client.get(f"{PREFIX}/v1/queues").status_code == 500
+
+
 @sqlite_first
 @pytest.mark.parametrize("path", GET_PATHS)
 def test_head_answers_as_get_without_a_body(
