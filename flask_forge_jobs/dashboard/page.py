@@ -24,6 +24,7 @@ from flask_forge_jobs.api.errors import Problem
 from flask_forge_jobs.api.request import RequestState, present_state
 from flask_forge_jobs.api.routes import PAGE_CONTENT_TYPE, Route
 from flask_forge_jobs.api.scope import CLUSTER_MESSAGE
+from flask_forge_jobs.auth.csrf import SAFE_METHODS
 from flask_forge_jobs.auth.permissions import Permission
 from flask_forge_jobs.dashboard import live
 from flask_forge_jobs.dashboard.environment import FRAME, environment
@@ -114,7 +115,7 @@ def problem_page(api: Api, problem: Problem) -> Response:
     if is_away and isinstance(route, PageRoute) and route.unread is not None:
         return route.unread(api, problem)
     shown = {
-        "title": titled(problem),
+        "title": _title_of(state, problem),
         "reason": reason_of(problem, is_limited=is_limited),
         "problem": problem,
         "up": _list_of(route),
@@ -124,6 +125,14 @@ def problem_page(api: Api, problem: Problem) -> Response:
         "leads_home": route.permission is not None or route.knows_caller,
     }
     return render(api, "problem", shown, problem.status)
+
+
+def _title_of(state: RequestState, problem: Problem) -> str:
+    # The address of a sent form is right; perhaps the application has refused it.
+    is_refused = problem.kind in {"forbidden", "validation"}
+    if is_refused and state.request.method not in SAFE_METHODS:
+        return "This was not done"
+    return titled(problem)
 
 
 def titled(problem: Problem) -> str:

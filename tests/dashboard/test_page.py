@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from flask import Flask, Request, render_template_string
 from jinja2 import DictLoader
-from werkzeug.exceptions import NotFound, Unauthorized
+from werkzeug.exceptions import BadRequest, NotFound, Unauthorized
 from werkzeug.test import EnvironBuilder
 
 from flask_forge_jobs.api.routes import DATA_POLICY, Route
@@ -109,6 +109,30 @@ def test_a_misspelt_name_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
 
     assert answer.status_code == 500
     assert "sayd" not in answer.text
+
+
+@pytest.mark.parametrize(
+    ("method", "title"),
+    [("GET", "This address is not right"), ("POST", "This was not done")],
+)
+def test_a_form_that_the_application_refuses_has_the_right_address(
+    method: str, title: str
+) -> None:
+    app = Flask("host")
+
+    @app.before_request
+    def protect() -> None:  # as CSRFProtect of Flask-WTF
+        raise BadRequest("The CSRF token is missing.")
+
+    client = mount(UNASKED, BlueprintOptions(tokens=TokenSet([])), app=app)
+
+    answer = client.open(
+        f"{PREFIX}/sign-in", method=method, headers={"Accept": "text/html"}
+    )
+
+    main = parsed(answer.text).find("main").text
+    assert title in main
+    assert "The CSRF token is missing." in main
 
 
 def test_a_refusal_says_whose_permission_is_missing(
