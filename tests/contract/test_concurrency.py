@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import itertools
 import threading
+import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 
 import pytest
@@ -312,3 +314,26 @@ def test_two_storages_on_one_database_see_each_other(
             other.close()
 
     assert storage.job_reader.get(job_id).status is JobStatus.DONE
+
+
+def test_a_thread_that_never_rests_leaves_others_their_turn(storage: Storage) -> None:
+    """As one that cancels many jobs, each in a transaction."""
+    storage.queues.ensure(QUEUE)
+    is_over = threading.Event()
+
+    def never_rest() -> None:
+        while not is_over.is_set():
+            storage.jobs.heartbeat(OWNER, {})
+
+    with ThreadPoolExecutor(1) as pool:
+        busy = pool.submit(never_rest)
+        try:
+            since = time.monotonic()
+            for _ in range(20):
+                enqueue(storage)
+            took_s = time.monotonic() - since
+        finally:
+            is_over.set()
+        busy.result()
+
+    assert took_s < 2.0

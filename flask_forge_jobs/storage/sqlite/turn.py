@@ -23,6 +23,8 @@ _SHORT_LIMIT_S = 0.015
 # How often a thread in the line looks for itself. Others call it as soon as there is
 # something to see, unless a signal handler keeps them from it.
 _LOOK_AGAIN_S = 0.02
+# How long a thread that gives way pauses; the one it has called needs as long to begin.
+_GIVE_WAY_S = 0.00005
 
 
 def release_all(lock: threading.RLock) -> None:
@@ -160,6 +162,7 @@ class WriterLock(CountingLock):
         self.line: deque[Waiting] = deque()
         self._limit_s = limit_s
         self._gave_up_at = -math.inf
+        self._called_by = 0
 
     def __enter__(self) -> float:
         """Begin a turn; return the monotonic time at which this writer gives up.
@@ -168,6 +171,8 @@ class WriterLock(CountingLock):
             StorageBusyError: Another thread has kept the turn for too long.
         """
         came_at = time.monotonic()
+        if self._called_by and self._called_by == threading.get_ident():
+            self._give_way()
         # left_s(), acquire() and release() inlined: every write runs this.
         limit_s = self._limit_s
         if deadline.ends_at is not None:
@@ -186,7 +191,21 @@ class WriterLock(CountingLock):
         self.depth -= 1
         self._lock.release()
         if self.line:
+            self._called_by = threading.get_ident()
             self.call_next()
+
+    def _give_way(self) -> None:
+        """Wait until the first in the line, which this thread has called, has begun.
+
+        Else a thread that makes one transaction after the other would always be back
+        before another thread gets the interpreter.
+        """
+        self._called_by = 0
+        ends_at = time.monotonic() + _LOOK_AGAIN_S
+        with contextlib.suppress(IndexError):  # the line is empty
+            first = self.line[0]
+            while self.line[0] is first and time.monotonic() < ends_at:
+                time.sleep(_GIVE_WAY_S)
 
     def enter_if_free(self) -> float:
         """Begin a turn as ``with`` does if it is free; else return 0."""
